@@ -36,23 +36,23 @@ const (
 
 // Capabilities (api.rst §6, §8), for Check.
 const (
-	CapUserMemory        = 3
-	CapSetTSSAddr        = 4
-	CapNrVCPUs           = 9
-	CapNrMemslots        = 10
-	CapXsave             = 55
-	CapXCRs              = 56
-	CapMaxVCPUs          = 66
-	CapTSCDeadlineTimer  = 72
-	CapSyncRegs          = 74
-	CapReadonlyMem       = 81
-	CapMaxVCPUID         = 128
-	CapImmediateExit     = 136
-	CapXsave2            = 208
-	CapMemoryFaultInfo   = 232
-	CapCheckExtensionVM  = 105
-	CapSetGuestDebug     = 23
-	CapDebugRegs         = 50
+	CapUserMemory       = 3
+	CapSetTSSAddr       = 4
+	CapNrVCPUs          = 9
+	CapNrMemslots       = 10
+	CapXsave            = 55
+	CapXCRs             = 56
+	CapMaxVCPUs         = 66
+	CapTSCDeadlineTimer = 72
+	CapSyncRegs         = 74
+	CapReadonlyMem      = 81
+	CapMaxVCPUID        = 128
+	CapImmediateExit    = 136
+	CapXsave2           = 208
+	CapMemoryFaultInfo  = 232
+	CapCheckExtensionVM = 105
+	CapSetGuestDebug    = 23
+	CapDebugRegs        = 50
 )
 
 // ioctls counts the vCPU ioctls other than KVM_RUN that this process made. On a host without VT-x each costs as much as

@@ -178,7 +178,11 @@ func benchExit(b *testing.B, valid uint64, resume func(run *kvm.Run)) {
 	}
 	for b.Loop() {
 		resume(run)
-		if e := r.v.Enter(); e != 0 || run.IO().Port != guest.PortHypercall {
+		e := r.v.Enter()
+		for e == unix.EINTR { // Go's preemption signal, which the monitor keeps blocked
+			e = r.v.Enter()
+		}
+		if e != 0 || run.IO().Port != guest.PortHypercall {
 			b.Fatalf("%v exit %d port %#x", e, run.ExitReason, run.IO().Port)
 		}
 	}

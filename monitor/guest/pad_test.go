@@ -104,7 +104,7 @@ func TestTraps(t *testing.T) {
 	t.Logf("SYSCALL stays at CPL 3: %v", isPVM)
 
 	run := r.enter(t, 0x0f, 0x05)
-	if io := run.IO(); run.ExitReason != kvm.ExitIO || io.Port != guest.PortHypercall || !r.pad.HypercallRIP(run.Regs.Rip) || run.Regs.Rcx != codeVA+2 || run.Regs.Rax != 39 {
+	if io := run.IO(); run.ExitReason != kvm.ExitIO || io.Port != guest.PortHypercall || r.pad.Where(run.Regs.Rip).Place != guest.AtSyscall || run.Regs.Rcx != codeVA+2 || run.Regs.Rax != 39 {
 		t.Fatalf("SYSCALL: exit %d %+v regs %+v", run.ExitReason, io, run.Regs)
 	}
 	for _, c := range []struct {

@@ -92,6 +92,12 @@ func (p *Pad) PML4Entries() map[int]uint64 {
 	return m
 }
 
+// PVM tells whether the pad is laid out for SYSCALL at CPL 3.
+func (p *Pad) PVM() bool { return p.pvm }
+
+// SetPVM changes the guess; the caller lays out the vCPU and sets PML4Entries and MSRs again.
+func (p *Pad) SetPVM(pvm bool) { p.pvm = pvm }
+
 // LSTAR is the SYSCALL entry point for this kind of host.
 func (p *Pad) LSTAR() uint64 {
 	if p.pvm {
@@ -100,12 +106,49 @@ func (p *Pad) LSTAR() uint64 {
 	return KernelBase + offHWSyscall
 }
 
-// HypercallRIP tells whether an OUT to PortHypercall that left RIP at rip came from the SYSCALL entry and not from an OUT
-// of the payload's own: RIP is at the OUT or behind it, as the host leaves it.
-func (p *Pad) HypercallRIP(rip uint64) bool {
-	off := rip - p.LSTAR()
-	return off == 0 || off == 2
+// Place says where a vCPU stands.
+type Place int
+
+// The places that RIP can be at when KVM_RUN returns. The landing pad's OUT may have been executed or not.
+const (
+	AtUser      Place = iota // in the payload's own code
+	AtSyscall                // at or behind the OUT of the SYSCALL entry
+	AtSysret                 // at the SYSRET of the SYSCALL entry
+	AtException              // in a vector's stub
+)
+
+// At is a Place; Vector goes with AtException.
+type At struct {
+	Place  Place
+	Vector int
 }
+
+// Where tells what part of the landing pad rip is in. It must be exact for every rip at which KVM_RUN can return, as
+// registers are not the payload's own inside the pad.
+func (p *Pad) Where(rip uint64) At {
+	if rip < UserEntry {
+		return At{}
+	}
+	if off := rip - UserEntry; off < pageSize {
+		if off == 0 || off == outSize {
+			return At{Place: AtSyscall}
+		}
+		return At{}
+	}
+	off := rip - (KernelBase + offCode)
+	switch {
+	case off < Vectors*stubSize:
+		return At{Place: AtException, Vector: int(off / stubSize)}
+	case off == Vectors*stubSize:
+		return At{Place: AtSyscall}
+	case off == Vectors*stubSize+outSize:
+		return At{Place: AtSysret}
+	}
+	return At{}
+}
+
+// outSize is the length of OUT imm8, AL.
+const outSize = 2
 
 // InitVCPU lays out vCPU id's page: GDT, TSS with its I/O bitmap, IST stack. Before the vCPU's first run only.
 func (p *Pad) InitVCPU(id int) {

@@ -179,3 +179,25 @@ var (
 	_ [392 - unsafe.Sizeof(xcrs{})]struct{}
 	_ [unsafe.Sizeof(xcrs{}) - 392]struct{}
 )
+
+// Exception is an exception KVM holds for a vCPU but has not delivered; Vector is -1 if there is none.
+type Exception struct {
+	Vector    int
+	ErrorCode uint32
+}
+
+// PendingException reads the exception out of struct kvm_vcpu_events: pending or injected.
+func PendingException(e *VCPUEvents) Exception {
+	const injected, nr, hasCode, pending, code = 0, 1, 2, 3, 4
+	if e[injected] == 0 && e[pending] == 0 {
+		return Exception{Vector: -1}
+	}
+	x := Exception{Vector: int(e[nr])}
+	if e[hasCode] != 0 {
+		x.ErrorCode = uint32(e[code]) | uint32(e[code+1])<<8 | uint32(e[code+2])<<16 | uint32(e[code+3])<<24
+	}
+	return x
+}
+
+// ClearException removes it; the run page's DirtyRegs must then say SyncEvents.
+func ClearException(e *VCPUEvents) { clear(e[:8]) }

@@ -1,6 +1,10 @@
 package debug
 
-import "errors"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
 
 // Version of the messages. Both halves are of one build except with kmdev attach, which checks it.
 const Version = 1
@@ -15,3 +19,31 @@ var (
 	// ErrClosed: the monitor is gone.
 	ErrClosed = errors.New("the debug channel is closed")
 )
+
+// sentinels cross the channel as themselves, unix.Errno as its number, other errors as text.
+var sentinels = []error{ErrNoThread, ErrRunning, ErrUnsupported, ErrClosed}
+
+func failureOf(err error) failure {
+	f := failure{text: err.Error()}
+	for i, s := range sentinels {
+		if errors.Is(err, s) {
+			f.sentinel = uint8(i + 1)
+		}
+	}
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		f.errno = uint32(errno)
+	}
+	return f
+}
+
+// err is the error that the other side met.
+func (f *failure) err() error {
+	switch {
+	case f.sentinel > 0 && int(f.sentinel) <= len(sentinels):
+		return sentinels[f.sentinel-1]
+	case f.errno != 0:
+		return unix.Errno(f.errno)
+	}
+	return errors.New(f.text)
+}

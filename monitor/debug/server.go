@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-
-	"golang.org/x/sys/unix"
 )
 
 // Serve is the channel's half inside the monitor. It takes over inf, says hello and answers requests until the
@@ -102,38 +100,4 @@ func (s *server) serve(k kind, body []byte) (message, error) {
 		return nil, ErrUnsupported
 	}
 	return h(s, body)
-}
-
-// FD makes the server's end of the channel out of a socket. It is read and written by blocking system calls, without
-// Go's poller (whose descriptors would take numbers that are the payload's), and without SIGPIPE.
-type FD int
-
-func (fd FD) Read(p []byte) (int, error) {
-	for {
-		n, err := unix.Read(int(fd), p)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0 && len(p) > 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}
-
-func (fd FD) Write(p []byte) (int, error) {
-	done := 0
-	for done < len(p) {
-		n, err := unix.SendmsgN(int(fd), p[done:], nil, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return done, err
-		}
-		done += n
-	}
-	return done, nil
 }

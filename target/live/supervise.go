@@ -1,0 +1,55 @@
+package live
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+
+	"kmdev/target"
+)
+
+// Signals that the terminal sends to the whole foreground process group: the payload gets its own.
+var terminalSignals = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP}
+
+// Signals that somebody sends to the supervisor and means the payload.
+var forwarded = []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2}
+
+// Supervise makes the supervisor transparent until its child has ended, and returns how it ended (see ExitAs). The
+// terminal's signals are left to the payload, which is in the same process group; SIGTERM, SIGHUP, SIGUSR1 and
+// SIGUSR2 are passed on; when job control stops the payload, the supervisor stops too, so that the shell notices.
+// A payload that waits for a debugger can't react: if waiting says so, a signal that would end it does. Call it once; it must
+// be running before the terminal's user can press a key, so right after Start.
+func (p *Process) Supervise(waiting func() bool) target.WaitStatus {
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, append(append([]os.Signal{}, terminalSignals...), forwarded...)...)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-p.child.done:
+			return p.child.status
+		case sig := <-p.child.stopped:
+			if jobControl(sig) {
+				unix.Kill(unix.Getpid(), unix.SIGSTOP) // until the shell continues the whole group
+			}
+		case sig := <-signals:
+			p.relay(sig.(unix.Signal), waiting)
+		}
+	}
+}
+
+func (p *Process) relay(sig unix.Signal, waiting func() bool) {
+	if sig != unix.SIGTSTP && waiting() {
+		p.Kill()
+		return
+	}
+	for _, f := range forwarded {
+		if f == sig {
+			unix.Kill(p.child.pid, sig)
+		}
+	}
+}
+
+func jobControl(sig unix.Signal) bool {
+	return sig == unix.SIGTSTP || sig == unix.SIGTTIN || sig == unix.SIGTTOU
+}

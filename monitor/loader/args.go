@@ -31,7 +31,9 @@ func newArgs(filename string, argv, env []string, stackLimit uint64) (*args, *fa
 	if limit <= pointers {
 		return nil, tooBig(len(argv), len(env), limit)
 	}
-	a := &args{filename: filename, env: env, budget: int(limit - pointers)}
+	// The strings, and the 8 zero bytes above them, also have to fit the stack itself (get_arg_page).
+	room := min(limit-pointers, max(pageDown(stackLimit), pageSize)-8)
+	a := &args{filename: filename, env: env, budget: int(room)}
 	a.argv = append(make([]string, 0, len(argv)+1), argv...)
 	if len(argv) == 0 {
 		a.argv = append(a.argv, "") // since Linux 5.18, so that no program walks from argv[1] into envp

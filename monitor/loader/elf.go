@@ -46,7 +46,7 @@ type header struct {
 // isELF is Linux's first test: the four magic bytes, and nothing else of e_ident.
 func isELF(head []byte) bool { return len(head) >= 4 && string(head[:4]) == "\x7fELF" }
 
-// parseHeader accepts what Linux accepts. It does not look at class, byte order, version or ABI in e_ident: a file
+// parseHeader accepts what Linux accepts (but for e_type: see checkType). It does not look at class, byte order, version or ABI in e_ident: a file
 // with the right machine, type and program header size is loaded whatever stands there.
 func parseHeader(head []byte) (header, *fault) {
 	if len(head) < ehdrSize {
@@ -60,8 +60,6 @@ func parseHeader(head []byte) (header, *fault) {
 	switch {
 	case machine != emX86_64:
 		return h, faultf(unix.ENOEXEC, "%s", foreign(head))
-	case h.typ != etExec && h.typ != etDyn:
-		return h, faultf(unix.ENOEXEC, "%s", notProgram(h.typ))
 	case phentsize != phdrSize && head[identClass] == class32:
 		return h, faultf(unix.ENOEXEC, "is an x32 program (32-bit pointers); kmdev runs 64-bit programs: rebuild it with -m64")
 	case phentsize != phdrSize:
@@ -72,6 +70,14 @@ func parseHeader(head []byte) (header, *fault) {
 		return h, faultf(unix.ENOEXEC, "has %d program headers; Linux accepts at most %d", h.phnum, maxPhdrBytes/phdrSize)
 	}
 	return h, nil
+}
+
+// checkType refuses what is not a program. Linux looks at an ELF interpreter's type only after the point of no return.
+func (h *header) checkType() *fault {
+	if h.typ != etExec && h.typ != etDyn {
+		return faultf(unix.ENOEXEC, "%s", notProgram(h.typ))
+	}
+	return nil
 }
 
 // phdr is Elf64_Phdr without p_paddr.

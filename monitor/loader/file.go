@@ -55,6 +55,15 @@ func (o *opener) exec(dirfd int, path string, at int) (*file, *fault) {
 	return f, nil
 }
 
+// interp opens an interpreter that a program names. An empty name is EACCES here, not ENOENT as from user space: Linux
+// looks it up as the current directory.
+func (o *opener) interp(name string) (*file, *fault) {
+	if name == "" {
+		return nil, faultf(unix.EACCES, "is an empty name")
+	}
+	return o.exec(unix.AT_FDCWD, name, 0)
+}
+
 func (o *opener) openFd(dirfd int, path string, at int) (int, unix.Errno) {
 	flags := openFlags
 	if at&unix.AT_SYMLINK_NOFOLLOW != 0 {

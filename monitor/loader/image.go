@@ -9,6 +9,9 @@ func (p *Program) link(o *opener, f *file) *fault {
 		return notELF(f)
 	}
 	h, bad := parseHeader(f.head)
+	if bad == nil {
+		bad = h.checkType()
+	}
 	if bad != nil {
 		return bad
 	}
@@ -47,7 +50,7 @@ func notELF(f *file) *fault {
 func readPhdrs(f *file, h header) ([]phdr, *fault) {
 	table, ok := f.bytes(h.phoff, uint64(h.phnum)*phdrSize)
 	if !ok {
-		return nil, faultf(unix.ENOEXEC, "is truncated: its %d program headers at offset %#x are beyond its end (%#x bytes); copy or build it again",
+		return nil, faultf(unix.ENOEXEC, "is truncated: its program headers (%d at offset %#x) are beyond its end (%#x bytes); copy or build it again",
 			h.phnum, h.phoff, f.size)
 	}
 	return parsePhdrs(table), nil
@@ -88,7 +91,7 @@ func execStack(phdrs []phdr) bool {
 
 // openInterp opens the ELF interpreter and reads its headers into p.interp.
 func (p *Program) openInterp(o *opener, name string) ([]phdr, *fault) {
-	f, bad := o.exec(unix.AT_FDCWD, name, 0)
+	f, bad := o.interp(name)
 	if bad != nil {
 		if bad.errno == unix.ENOENT {
 			return nil, faultf(bad.errno, "needs the ELF interpreter %s, which does not exist: %s", show(name), missingInterp(name))
@@ -120,16 +123,22 @@ func (p *Program) openInterp(o *opener, name string) ([]phdr, *fault) {
 
 func (p *Program) planInterp(phdrs []phdr) *fault {
 	i := p.interp
-	l, bad := plan(i.header, phdrs, i.size)
+	i.head = nil
+	bad := i.checkType()
+	if bad != nil {
+		bad.errno = unix.ELIBBAD
+	} else {
+		i.layout, bad = plan(i.header, phdrs, i.size)
+	}
 	if bad == nil {
-		i.layout, i.head = l, nil
 		bad = checkEntry(i)
 	}
 	if bad != nil {
+		bad.fatal = true
 		return bad.within("its ELF interpreter %s ", show(i.name))
 	}
 	if e := p.exec; e.typ == etExec && i.typ == etExec && e.low < i.high && i.low < e.high {
-		return fatalf(unix.ENOMEM, "and its ELF interpreter %s want the same addresses: link one of them elsewhere", show(i.name))
+		return fatalf(unix.ENOMEM, "has an ELF interpreter, %s, linked to the same addresses: link one of them elsewhere", show(i.name))
 	}
 	return nil
 }

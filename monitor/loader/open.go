@@ -141,9 +141,13 @@ func script(o *opener, f *file, a *args, name string, depth int) (*image, *fault
 		}
 		return nil, bad
 	}
-	interp, bad := o.exec(unix.AT_FDCWD, line.interp, 0)
+	interp, bad := o.interp(line.interp)
 	if bad != nil {
-		return nil, badScriptInterp(line.interp, bad)
+		bad = badScriptInterp(line.interp, bad)
+		if depth > 0 {
+			bad = bad.within("its #! interpreter %s: ", show(name))
+		}
+		return nil, bad
 	}
 	if depth == maxScripts {
 		interp.close()

@@ -53,7 +53,7 @@ func (e *elfFile) bytes() []byte {
 	le.PutUint16(b[56:], uint16(len(e.phdrs)))
 	for i, p := range e.phdrs {
 		at := int(e.phoff) + i*phdrSize
-		if at+phdrSize > len(b) {
+		if at < 0 || at+phdrSize > len(b) {
 			break
 		}
 		h := b[at:]

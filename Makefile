@@ -8,9 +8,8 @@ STATICCHECK := $(CACHE)/bin/staticcheck-$(STATICCHECK_VERSION)
 
 export CGO_ENABLED := 0
 
-# The binary's own ELF entry (monitor/hostcall): blocks every signal before the Go runtime starts.
-ENTRY   := $(shell sed -n 's/^TEXT ·\{0,1\}\(_kmdev_start\|kmdev_start\)\b.*/\1/p' monitor/hostcall/*_amd64.s 2>/dev/null | head -1)
-LDFLAGS := -X main.version=$(VERSION) $(if $(ENTRY),-E $(ENTRY))
+# monitor/hostcall's entry point blocks every signal before the Go runtime starts.
+LDFLAGS := -X main.version=$(VERSION) -E kmdev_rt0
 
 .DEFAULT_GOAL := build
 .PHONY: help build setup demo test unit e2e test-full test-amdv bench lint fmt fuzz generate clean

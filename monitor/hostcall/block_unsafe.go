@@ -1,0 +1,111 @@
+package hostcall
+
+import (
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxBlocks bounds the payload threads of one process; the kernel's own default bound (kernel.threads-max) is below it on
+// machines of up to 16 GB.
+const maxBlocks = 1 << 17
+
+// Block is a payload thread's blocking stub. It lives outside the Go heap, since a signal handler writes it, and is used by the
+// thread that called New alone.
+//
+// Assembly knows the fields by name (go_asm.h).
+type Block struct {
+	mask   uint64    // blocked during the call
+	old    uint64    // blocked before and after; the kernel's own word for this thread
+	nr     uint64    // system call
+	args   [6]uint64 //
+	result uint64    //
+	taken  uint32    // the handler took a signal: info
+	closed uint32    // SIGSEGV and SIGBUS are blocked in this thread: see handle
+	tid    int32     // 0: free. Other threads read it
+	_      [28]byte  // info on its own cache lines
+	info   [128]byte // siginfo
+	_      [64]byte  // no neighbour on the adjacent-line prefetch
+}
+
+// arena holds all Blocks. used is the count of slots ever handed out, for findBlock, which a signal handler calls.
+var arena struct {
+	sync.Mutex
+	base uintptr
+	free []*Block
+	used atomic.Uint32
+}
+
+func mapArena() error {
+	p, _, e := unix.Syscall6(unix.SYS_MMAP, 0, maxBlocks*unsafe.Sizeof(Block{}), unix.PROT_READ|unix.PROT_WRITE,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE, ^uintptr(0), 0)
+	if e != 0 {
+		return &Error{"reserve memory for the threads' blocks", e}
+	}
+	arena.base = p
+	return nil
+}
+
+//go:nosplit
+//go:norace
+func blockAt(i uint32) *Block {
+	return (*Block)(unsafe.Pointer(arena.base + uintptr(i)*unsafe.Sizeof(Block{})))
+}
+
+// findBlock returns the block of a thread, nil if it has none. Signal handlers call it; it is rare.
+//
+//go:nosplit
+//go:norace
+func findBlock(tid int32) *Block {
+	for i, n := uint32(0), arena.used.Load(); i < n; i++ {
+		if b := blockAt(i); atomic.LoadInt32(&b.tid) == tid {
+			return b
+		}
+	}
+	return nil
+}
+
+// New makes the calling thread a payload thread. The goroutine must be locked to its thread (runtime.LockOSThread), and must call Free
+// before it ends. All signals but SIGSEGV and SIGBUS are blocked in the thread from here on at the latest. Fails before Init, and with ENOMEM beyond
+// 131,072 threads.
+func New() (*Block, error) {
+	if arena.base == 0 {
+		return nil, errNotStarted
+	}
+	b := allocate()
+	if b == nil {
+		return nil, &Error{"make a payload thread: too many", unix.ENOMEM}
+	}
+	setMask(threadMask)
+	*b = Block{}
+	atomic.StoreInt32(&b.tid, int32(gettid()))
+	return b, nil
+}
+
+func allocate() *Block {
+	arena.Lock()
+	defer arena.Unlock()
+	if n := len(arena.free); n > 0 {
+		b := arena.free[n-1]
+		arena.free = arena.free[:n-1]
+		return b
+	}
+	n := arena.used.Load()
+	if n == maxBlocks {
+		return nil
+	}
+	arena.used.Store(n + 1)
+	return blockAt(n)
+}
+
+// Free ends the thread's being a payload thread. Called by that thread; b is not to be used again. Signals that are pending for the thread stay
+// pending, as the kernel drops them when a thread ends.
+func (b *Block) Free() {
+	atomic.StoreInt32(&b.tid, 0)
+	b.reopen()
+	arena.Lock()
+	defer arena.Unlock()
+	arena.free = append(arena.free, b)
+}

@@ -13,9 +13,9 @@ const (
 	argMax        = 32 * pageSize
 	maxArgStrings = 8 << 20 / 4 * 3
 
-	// MaxStackImage bounds what Map writes at the top of the stack, in bytes: the strings and pointers, the random gap
-	// below them (8 KiB) and the tables.
-	MaxStackImage = maxArgStrings + 8192 + pageSize
+	// MaxStackImage bounds what Map writes at the top of the stack, in bytes: strings and pointers, the random gap, the
+	// tables.
+	MaxStackImage = maxArgStrings + maxGap + pageSize
 )
 
 // args is the argument list in the making: #! rewrites it, always within the budget.

@@ -82,6 +82,9 @@ type auxEntry struct {
 	skip       bool
 }
 
+// maxAuxEntries is how many entries auxEntries gives.
+const maxAuxEntries = 22
+
 // auxEntries is the vector in Linux's order (create_elf_tables, and ARCH_DLINFO for the first two), without AT_NULL.
 // The number of entries does not depend on ptr.
 func (p *Program) auxEntries(h *HostAuxv, s *Start, ptr auxPointers) []auxEntry {
@@ -92,7 +95,7 @@ func (p *Program) auxEntries(h *HostAuxv, s *Start, ptr auxPointers) []auxEntry 
 	if uid != euid || gid != egid || h.Secure {
 		secure = 1
 	}
-	return []auxEntry{
+	return []auxEntry{ // maxAuxEntries
 		{atSysinfoEhdr, s.VDSO, s.VDSO == 0},
 		{atMinsigstksz, h.MinSigStack, h.MinSigStack == 0},
 		{atHwcap, h.HWCAP, false},

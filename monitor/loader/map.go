@@ -13,7 +13,7 @@ type Start struct {
 	ProgEntry  uint64 // the program's own entry (AT_ENTRY)
 	InterpBase uint64 // load bias of the ELF interpreter (AT_BASE), 0 if none
 	VDSO       uint64 // address of the vDSO's ELF header, 0 if none
-	Brk        uint64 // what SetBrk was told
+	Brk        uint64 // start of the heap
 
 	// The fields of /proc/PID/stat and of prctl(PR_SET_MM).
 	StartCode, EndCode, StartData, EndData uint64
@@ -44,7 +44,7 @@ func (p *Program) Map(as Memory) (Start, error) {
 
 func (p *Program) mapAll(as Memory) (Start, *fault) {
 	var s Start
-	top, errno := as.MapStack(p.ExecStack)
+	top, errno := as.MapStack(p.stackSize(), p.ExecStack)
 	if errno != 0 {
 		return s, faultf(errno, "has no room for its stack: %s", errno)
 	}
@@ -62,8 +62,7 @@ func (p *Program) mapAll(as Memory) (Start, *fault) {
 		}
 		s.InterpBase, s.Entry = base, base+p.interp.entry
 	}
-	s.Brk = p.brk(as, bias)
-	as.SetBrk(s.Brk)
+	s.Brk = as.SetBrk(p.brk(as, bias))
 	if addr, ok := as.MapVDSO(); ok {
 		s.VDSO = addr
 	}
@@ -87,7 +86,7 @@ func (p *Program) brk(as Memory, bias uint64) uint64 {
 			return at
 		}
 	}
-	return pageUp(p.exec.high + bias)
+	return p.exec.high + bias
 }
 
 // mapInto maps the image and returns its load bias. program: where programs go, not where interpreters go.
@@ -96,7 +95,7 @@ func (i *image) mapInto(as Memory, program bool, stackTop uint64) (bias uint64, 
 		if bias, f = i.place(as, program); f != nil {
 			return 0, f
 		}
-	} else if i.high > stackTop-MaxStackImage {
+	} else if i.high > stackTop-min(stackTop, MaxStackImage) {
 		return 0, faultf(unix.ENOMEM, "is linked at %#x…%#x, where the stack is: link it lower", i.low, i.high)
 	}
 	for n := range i.segs {

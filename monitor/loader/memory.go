@@ -17,12 +17,12 @@ type Memory interface {
 	// free place of the top-down mmap area. 0 if there is no room. Nothing is mapped.
 	ChooseInterp(size, align uint64) uint64
 
-	// MapStack makes the stack that grows down. top is the first address above it, page-aligned. The highest pages are
-	// populated, and Writer reaches at least MaxStackImage bytes below top.
-	MapStack(execStack bool) (top uint64, errno unix.Errno)
-	// SetBrk says where the heap begins at the earliest, page-aligned; where Linux would put a random gap, the address
-	// space does.
-	SetBrk(start uint64)
+	// MapStack makes the stack that grows down. top is the first address above it, page-aligned. At least size bytes below
+	// top can be written from now on (size is at most MaxStackImage); it is well to populate them and a few pages more.
+	MapStack(size uint64, execStack bool) (top uint64, errno unix.Errno)
+	// SetBrk puts the heap at or above end, the first address after the program, and returns where it starts: on the next
+	// page, or after a random gap where the address space randomizes.
+	SetBrk(end uint64) (start uint64)
 	// MapVDSO maps the host's vDSO and its data pages and returns the address of the vDSO's ELF header. ok is false when
 	// there is none to map: the program then gets no AT_SYSINFO_EHDR and makes system calls instead.
 	MapVDSO() (addr uint64, ok bool)

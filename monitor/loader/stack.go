@@ -28,7 +28,7 @@ func (p *Program) writeStack(w Writer, s *Start) *fault {
 	if errno := w.CopyOut(low, strs); errno != 0 {
 		return faultf(errno, "has no room for its arguments on the stack: %s", errno)
 	}
-	gap := uint64(le.Uint16(noise[randomBytes:]) % 8192)
+	gap := uint64(le.Uint16(noise[randomBytes:]) % maxGap)
 	if p.opts.NoRandomize {
 		gap = 0
 	}
@@ -37,6 +37,19 @@ func (p *Program) writeStack(w Writer, s *Start) *fault {
 		return faultf(errno, "has no room for its auxiliary vector on the stack: %s", errno)
 	}
 	return nil
+}
+
+// Sizes of what lies between the strings and the pointers.
+const (
+	maxGap    = 8192 // the random gap is shorter
+	maxTables = len(platform) + randomBytes + 2*16 + 16*(maxAuxEntries+1)
+)
+
+// stackSize bounds what writeStack will write, in bytes.
+func (p *Program) stackSize() uint64 {
+	strs := stringsLen(p.Argv) + stringsLen(p.Env) + len(p.Filename) + 1 + 8
+	pointers := 8 * (len(p.Argv) + len(p.Env) + 3)
+	return uint64(strs + maxGap + maxTables + pointers)
 }
 
 // stringArea is the topmost part: argv, env, filename, 8 zero bytes.

@@ -20,8 +20,9 @@ type window struct {
 	pages  map[uint64]page // by address
 	mapped []vma           // to unmap
 	brk    uint64
-	calls  int // host calls a real Memory would make
 	exec   bool
+	calls  int    // of mmap(2)
+	stack  uint64 // size of the stack
 }
 
 type vma struct{ start, length uint64 }
@@ -37,7 +38,6 @@ const (
 	testPIEBase  = 0x5555_5555_4000
 	testInterp   = 0x5fff_e000_0000 // top of the mmap area
 	testStackTop = 0x5fff_ffff_f000
-	testStack    = 8 << 20
 	testVDSO     = 0x5fff_f000_0000
 )
 
@@ -111,12 +111,19 @@ func (w *window) ChooseInterp(size, align uint64) uint64 {
 	return pageDown(testInterp-size) &^ (align - 1)
 }
 
-func (w *window) MapStack(exec bool) (uint64, unix.Errno) {
-	w.exec = exec
-	return testStackTop, w.mmap(testStackTop-testStack, testStack, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON, -1, 0)
+// MapStack gives exactly the pages that were asked for, so that writing more fails.
+func (w *window) MapStack(size uint64, exec bool) (uint64, unix.Errno) {
+	if size > MaxStackImage {
+		w.t.Fatalf("a stack of %#x bytes, more than MaxStackImage", size)
+	}
+	w.exec, w.stack = exec, pageUp(size)
+	return testStackTop, w.mmap(testStackTop-w.stack, w.stack, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON, -1, 0)
 }
 
-func (w *window) SetBrk(start uint64) { w.brk = start }
+func (w *window) SetBrk(end uint64) uint64 {
+	w.brk = pageUp(end)
+	return w.brk
+}
 
 func (w *window) MapVDSO() (uint64, bool) { return testVDSO, true }
 

@@ -30,6 +30,7 @@ func (c *Context) Deliver(act Action, info *Siginfo) Outcome {
 // delivered is the mask and the alternate stack of a thread whose handler is entered (signal_delivered).
 func (t *ThreadState) delivered(sig int, act Action) {
 	t.temporary = false
+	t.sel = userSelectors
 	s := t.blocked | act.Mask
 	if act.Flags&SANoDefer == 0 {
 		s = s.With(sig)
@@ -50,7 +51,7 @@ func (c *Context) setupFrame(act Action, info *Siginfo) (uint64, unix.Errno) {
 		return 0, unix.EFAULT
 	}
 	c.scratch = saveFP(c.scratch, c.XState, c.FP)
-	if e := c.Mem.CopyOut(fp, c.scratch); e != 0 {
+	if e := writeFP(c.Mem, fp, c.XState, c.scratch); e != 0 {
 		return 0, e
 	}
 	var f sigframe
@@ -88,12 +89,14 @@ func (c *Context) fill(f *sigframe, act Action, fp uint64) {
 	t := c.Thread
 	mask := uint64(t.maskToSave())
 	f.put(framePretcode, act.Restorer)
-	f.put(frameUC, ucFPXState|ucSigcontextSS|ucStrictSS)
+	f.put(frameUC, t.sel.ucFlags())
 	f.put(frameUCLink, 0)
 	f.put(frameAltSP, t.alt.Base)
 	f.put32(frameAltFlags, t.alt.Flags)
 	f.put(frameAltSize, t.alt.Size)
 	f.putRegs(c.Regs)
+	f.put16(frameCS, t.sel.cs)
+	f.put16(frameSS, t.sel.ss)
 	f.put(frameErr, t.trap.Err)
 	f.put(frameTrap, t.trap.Number)
 	f.put(frameOldMask, mask)

@@ -3,6 +3,8 @@ package signal
 import (
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"kmdev/monitor/cpu"
 )
 
@@ -52,10 +54,7 @@ func fpFrameSize(x *cpu.XState) uint64 { return uint64(x.Size) + magicSize }
 func InitFP(x *cpu.XState, dst []byte) { resetFP(x, dst) }
 
 func resetFP(x *cpu.XState, dst []byte) {
-	clear(dst)
-	initLegacy(dst, x)
-	// x87 and SSE are marked as in use: MXCSR then counts in every format KVM may keep the state in.
-	le.PutUint64(dst[xsBV:], cpu.Legacy)
+	clearFP(x, dst)
 	for _, c := range x.Components {
 		if c.Mask() == cpu.PKRU {
 			le.PutUint32(dst[c.Offset:], initPKRU)
@@ -64,11 +63,14 @@ func resetFP(x *cpu.XState, dst []byte) {
 	}
 }
 
-func initLegacy(dst []byte, x *cpu.XState) {
+// clearFP makes dst the processor's initial state. x87 and SSE are marked as in use: MXCSR then counts in whatever
+// format KVM keeps the state.
+func clearFP(x *cpu.XState, dst []byte) {
+	clear(dst)
 	initX87(dst)
-	clear(dst[fxXMM:fxXMMEnd])
 	le.PutUint32(dst[fxMXCSR:], initMXCSR)
 	le.PutUint32(dst[fxMXCSRMask:], x.MXCSRMask)
+	le.PutUint64(dst[xsBV:], cpu.Legacy)
 }
 
 func initX87(dst []byte) {
@@ -78,7 +80,8 @@ func initX87(dst []byte) {
 }
 
 // saveFP makes the FP part of a frame from an image of KVM_GET_XSAVE: standard format, components in their initial
-// state written out, then Linux's software bytes and the closing magic. buf is reused if it is large enough.
+// state written out, then Linux's software bytes and the closing magic. MXCSR counts whatever the header says. buf is
+// reused if it is large enough.
 func saveFP(buf []byte, x *cpu.XState, fp []byte) []byte {
 	n := int(x.Size)
 	if cap(buf) < n+magicSize {
@@ -93,9 +96,6 @@ func saveFP(buf []byte, x *cpu.XState, fp []byte) []byte {
 	}
 	if inUse&cpu.SSE == 0 {
 		clear(buf[fxXMM:fxXMMEnd])
-	}
-	if inUse&(cpu.SSE|cpu.AVX) == 0 {
-		le.PutUint32(buf[fxMXCSR:], initMXCSR)
 	}
 	for _, c := range x.Components {
 		if inUse&c.Mask() != 0 {
@@ -112,58 +112,88 @@ func saveFP(buf []byte, x *cpu.XState, fp []byte) []byte {
 	return buf
 }
 
+// writeFP writes what saveFP made, except the bytes that XSAVE leaves alone.
+func writeFP(m Mem, addr uint64, x *cpu.XState, img []byte) unix.Errno {
+	if e := m.CopyOut(addr, img[:fxXMMEnd]); e != 0 {
+		return e
+	}
+	from, to := uint32(fxSoftware), uint32(xsEnd)
+	for _, c := range x.Components {
+		if c.Offset != to {
+			if e := m.CopyOut(addr+uint64(from), img[from:to]); e != 0 {
+				return e
+			}
+			from = c.Offset
+		}
+		to = c.Offset + c.Size
+	}
+	if e := m.CopyOut(addr+uint64(from), img[from:to]); e != 0 {
+		return e
+	}
+	return m.CopyOut(addr+uint64(x.Size), img[x.Size:])
+}
+
 // restoreFP loads the FP state at addr into c.FP as sigreturn does (fpu__restore_sig): none is the initial state, a
 // frame without its magic numbers is FXSAVE's. False, and the initial state, where Linux's XRSTOR or FXRSTOR faults.
 func (c *Context) restoreFP(addr uint64) bool {
-	x := c.XState
-	resetFP(x, c.FP)
-	if addr == 0 {
-		return true
+	ok := addr == 0 || c.loadFP(addr)
+	if addr == 0 || !ok {
+		resetFP(c.XState, c.FP)
 	}
-	n := int(x.Size)
-	if cap(c.scratch) < n+magicSize {
-		c.scratch = make([]byte, n+magicSize)
-	}
-	img := c.scratch[:n+magicSize]
+	return ok
+}
+
+func (c *Context) loadFP(addr uint64) bool {
+	var img [xsEnd]byte
 	if c.Mem.CopyIn(img[:fxEnd], addr) != 0 {
 		return false
 	}
-	if le.Uint32(img[swMagic1:]) != magic1 {
-		return fxrstor(x, c.FP, img, addr)
-	}
-	if c.Mem.CopyIn(img[fxEnd:], addr+fxEnd) != 0 {
+	extended, ok := c.extended(&img, addr)
+	switch {
+	case !ok:
 		return false
+	case !extended:
+		return fxrstor(c.XState, c.FP, &img, addr)
 	}
-	if le.Uint32(img[n:]) != magic2 {
-		return fxrstor(x, c.FP, img, addr)
-	}
-	if !xrstor(x, c.FP, img[:n], addr, le.Uint64(img[swXFeatures:])&x.Features) {
-		resetFP(x, c.FP)
-		return false
-	}
-	return true
+	return c.Mem.CopyIn(img[fxEnd:], addr+fxEnd) == 0 &&
+		xrstor(c.Mem, c.XState, c.FP, &img, addr, le.Uint64(img[swXFeatures:])&c.XState.Features)
 }
 
-// fxrstor is FXRSTOR of the FXSAVE image img over the initial state in dst. It fails where the instruction faults.
-func fxrstor(x *cpu.XState, dst, img []byte, addr uint64) bool {
+// extended tells whether img, the FXSAVE region at addr, is followed by the rest of an XSAVE area, by its software
+// bytes (check_xstate_in_sigframe). It is not ok where the closing magic should be and no memory is.
+func (c *Context) extended(img *[xsEnd]byte, addr uint64) (yes, ok bool) {
+	size := le.Uint32(img[swSize:])
+	if le.Uint32(img[swMagic1:]) != magic1 || size < xsEnd || size > c.XState.Size || size > le.Uint32(img[swExtended:]) {
+		return false, true
+	}
+	var magic [magicSize]byte
+	if c.Mem.CopyIn(magic[:], addr+uint64(size)) != 0 {
+		return false, false
+	}
+	return le.Uint32(magic[:]) == magic2, true
+}
+
+// fxrstor makes dst what FXRSTOR of img and the initial state of all else give. It fails where the instruction faults.
+func fxrstor(x *cpu.XState, dst []byte, img *[xsEnd]byte, addr uint64) bool {
 	mxcsr := le.Uint32(img[fxMXCSR:])
 	if addr%16 != 0 || mxcsr&^x.MXCSRMask != 0 {
 		return false
 	}
-	copy(dst[:fxXMMEnd], img)
+	clearFP(x, dst)
+	copy(dst[:fxXMMEnd], img[:])
 	le.PutUint32(dst[fxMXCSRMask:], x.MXCSRMask)
 	return true
 }
 
-// xrstor is XRSTOR of the components in rfbm from img over the initial state in dst (Intel SDM vol. 1, §13.8). It
-// fails where the instruction faults; dst may then be half done.
-func xrstor(x *cpu.XState, dst, img []byte, addr, rfbm uint64) bool {
+// xrstor makes dst what XRSTOR of the components in rfbm from addr and the initial state of all else give (Intel SDM
+// vol. 1, §13.8); img is the area's start. It fails where the instruction faults; dst may then be half done.
+func xrstor(m Mem, x *cpu.XState, dst []byte, img *[xsEnd]byte, addr, rfbm uint64) bool {
 	bv, comp := le.Uint64(img[xsBV:]), le.Uint64(img[xsCompBV:])
-	compacted := comp&compactedBit != 0
 	if addr%fpAlign != 0 || !headerValid(x, img, bv, comp) {
 		return false
 	}
-	if mxcsrLoaded(rfbm, bv, compacted) {
+	clearFP(x, dst)
+	if mxcsrLoaded(rfbm, bv, comp) {
 		mxcsr := le.Uint32(img[fxMXCSR:])
 		if mxcsr&^x.MXCSRMask != 0 {
 			return false
@@ -175,47 +205,44 @@ func xrstor(x *cpu.XState, dst, img []byte, addr, rfbm uint64) bool {
 	}
 	load := rfbm & bv
 	if load&cpu.FP != 0 {
-		copy(dst[:fxMXCSR], img)
+		copy(dst[:fxMXCSR], img[:])
 		copy(dst[fxST:fxXMM], img[fxST:])
 	}
 	if load&cpu.SSE != 0 {
 		copy(dst[fxXMM:fxXMMEnd], img[fxXMM:])
 	}
-	next := uint32(xsEnd)
-	for _, c := range x.Components {
-		from := c.Offset
-		if compacted {
-			if comp&c.Mask() == 0 {
-				continue
-			}
-			if c.Aligned {
-				next = (next + 63) &^ 63
-			}
-			from, next = next, next+c.Size
+	for i, c := range x.Components {
+		if load&c.Mask() == 0 {
+			continue
 		}
-		if rfbm&c.Mask() != 0 {
-			loadComponent(dst, img, c, from, load)
+		if m.CopyIn(dst[c.Offset:c.Offset+c.Size], addr+componentOffset(x, i, comp)) != 0 {
+			return false
 		}
+		le.PutUint64(dst[xsBV:], le.Uint64(dst[xsBV:])|c.Mask())
 	}
 	return true
 }
 
-// loadComponent copies a component from img, or initialises it if its bit in load is clear: then its bit in dst's
-// header is clear too.
-func loadComponent(dst, img []byte, c cpu.Component, from uint32, load uint64) {
-	to := dst[c.Offset : c.Offset+c.Size]
-	bv := le.Uint64(dst[xsBV:])
-	if load&c.Mask() == 0 {
-		clear(to)
-		le.PutUint64(dst[xsBV:], bv&^c.Mask())
-		return
+// componentOffset is where component i of x is in an area whose header has comp as XCOMP_BV.
+func componentOffset(x *cpu.XState, i int, comp uint64) uint64 {
+	if comp&compactedBit == 0 {
+		return uint64(x.Components[i].Offset)
 	}
-	copy(to, img[from:])
-	le.PutUint64(dst[xsBV:], bv|c.Mask())
+	next := uint64(xsEnd)
+	for _, c := range x.Components[:i+1] {
+		if comp&c.Mask() == 0 {
+			continue
+		}
+		if c.Aligned {
+			next = (next + fpAlign - 1) &^ (fpAlign - 1)
+		}
+		next += uint64(c.Size)
+	}
+	return next - uint64(x.Components[i].Size)
 }
 
 // headerValid is XRSTOR's check of the XSAVE header, for either format.
-func headerValid(x *cpu.XState, img []byte, bv, comp uint64) bool {
+func headerValid(x *cpu.XState, img *[xsEnd]byte, bv, comp uint64) bool {
 	zeroTo := xsReserved + 8
 	if comp&compactedBit != 0 {
 		if !x.Compaction || comp&^(compactedBit|x.Features) != 0 || bv&^comp != 0 {
@@ -235,8 +262,8 @@ func headerValid(x *cpu.XState, img []byte, bv, comp uint64) bool {
 
 // mxcsrLoaded tells whether XRSTOR takes MXCSR from memory: the standard format does so for SSE or AVX whatever the
 // header says, the compacted one counts it as SSE state.
-func mxcsrLoaded(rfbm, bv uint64, compacted bool) bool {
-	if compacted {
+func mxcsrLoaded(rfbm, bv, comp uint64) bool {
+	if comp&compactedBit != 0 {
 		return rfbm&bv&cpu.SSE != 0
 	}
 	return rfbm&(cpu.SSE|cpu.AVX) != 0

@@ -35,11 +35,37 @@ const (
 	ucStrictSS     = 4
 )
 
-// Selectors of 64-bit user code on Linux.
-const (
-	userCS = 0x33
-	userSS = 0x2b
-)
+// selectors are CS and SS as a frame has them. The payload runs with userSelectors always; others are what a sigreturn
+// asked for and the CPU refused, until the handler of the SIGSEGV that came of it is entered.
+type selectors struct{ cs, ss uint16 }
+
+// userSelectors are those of 64-bit user code on Linux.
+var userSelectors = selectors{cs: 0x33, ss: 0x2b}
+
+// ucFlags are uc_flags of a frame that holds them (frame_uc_flags).
+func (s selectors) ucFlags() uint64 {
+	if s.cs == userSelectors.cs {
+		return ucFPXState | ucSigcontextSS | ucStrictSS
+	}
+	return ucFPXState | ucSigcontextSS
+}
+
+// afterReturn is what Linux's IRET makes of them. Code runs with userSelectors only; a stack segment that no code can
+// run with is replaced where the frame does not insist on it (UC_STRICT_RESTORE_SS).
+func (s selectors) afterReturn(ucFlags uint64) (selectors, Fault, bool) {
+	s.cs |= 3
+	s.ss |= 3
+	if s.cs == userSelectors.cs && ucFlags&ucStrictSS == 0 {
+		s.ss = userSelectors.ss
+	}
+	switch {
+	case s.cs != userSelectors.cs:
+		return s, Fault{Vector: VectorGP, Err: uint64(s.cs &^ 3)}, true
+	case s.ss != userSelectors.ss:
+		return s, Fault{Vector: VectorGP, Err: uint64(s.ss &^ 3)}, true
+	}
+	return s, Fault{}, false
+}
 
 // EFLAGS bits.
 const (
@@ -81,8 +107,6 @@ func (f *sigframe) putRegs(r *kvm.Regs) {
 		f.put(frameGPRs+8*i, *reg)
 	}
 	f.put(frameRflags, r.Rflags)
-	f.put16(frameCS, userCS)
-	f.put16(frameSS, userSS)
 }
 
 func (f *sigframe) getRegs(r *kvm.Regs) {

@@ -15,19 +15,21 @@ func (c *Context) Sigreturn() Outcome {
 		return c.badFrame()
 	}
 	c.Thread.SetBlocked(Set(f.get(frameSigmask)))
+	if c.Mem.CopyIn(f[frameAltSP:frameGPRs], base+frameAltSP) != 0 {
+		return c.badFrame()
+	}
+	// Errors other than EFAULT are passed over: a handler on the alternate stack cannot change it so.
+	c.Thread.SetAltStack(AltStack{Base: f.get(frameAltSP), Size: f.get(frameAltSize), Flags: f.get32(frameAltFlags)}, r.Rsp)
 	if c.Mem.CopyIn(f[frameGPRs:frameReserved], base+frameGPRs) != 0 {
 		return c.badFrame()
 	}
 	f.getRegs(r)
+	sel, fault, bad := selectors{cs: f.get16(frameCS), ss: f.get16(frameSS)}.afterReturn(f.get(frameUC))
+	c.Thread.sel = sel
 	if !c.restoreFP(f.get(frameFPState)) {
 		return c.badFrame()
 	}
-	if c.Mem.CopyIn(f[frameAltSP:frameGPRs], base+frameAltSP) != 0 {
-		return c.badFrame()
-	}
-	// All errors but EFAULT are passed over.
-	c.Thread.SetAltStack(AltStack{Base: f.get(frameAltSP), Size: f.get(frameAltSize), Flags: f.get32(frameAltFlags)}, r.Rsp)
-	if fault, bad := badSelectors(&f); bad {
+	if bad {
 		return c.fault(fault)
 	}
 	return c.finish()
@@ -36,17 +38,4 @@ func (c *Context) Sigreturn() Outcome {
 func (c *Context) badFrame() Outcome {
 	c.Regs.Rax = 0
 	return c.forced()
-}
-
-// badSelectors stands for the IRET of Linux's return path: code runs with userCS only, and a stack segment other than
-// userSS faults, or is replaced where the frame does not ask for it strictly (UC_STRICT_RESTORE_SS).
-func badSelectors(f *sigframe) (Fault, bool) {
-	cs, ss := f.get16(frameCS)|3, f.get16(frameSS)|3
-	if cs != userCS {
-		return Fault{Vector: VectorGP, Err: uint64(cs &^ 3)}, true
-	}
-	if ss != userSS && f.get(frameUC)&ucStrictSS != 0 {
-		return Fault{Vector: VectorGP, Err: uint64(ss &^ 3)}, true
-	}
-	return Fault{}, false
 }

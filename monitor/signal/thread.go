@@ -8,6 +8,7 @@ type ThreadState struct {
 	temporary bool
 	alt       AltStack
 	trap      Trap
+	sel       selectors
 }
 
 // Trap is what the thread's last fault left for sigcontext: it stays until the next one (thread.trap_nr and so on).
@@ -19,7 +20,7 @@ type Trap struct {
 
 // NewThreadState is a first thread's: the mask it inherits, no alternate stack.
 func NewThreadState(blocked Set) *ThreadState {
-	return &ThreadState{blocked: blocked &^ Unblockable, alt: noAltStack}
+	return &ThreadState{blocked: blocked &^ Unblockable, alt: noAltStack, sel: userSelectors}
 }
 
 // Blocked is the mask in force.
@@ -31,8 +32,9 @@ func (t *ThreadState) SetBlocked(s Set) { t.blocked = s &^ Unblockable }
 // Trap is the last fault's.
 func (t *ThreadState) Trap() Trap { return t.trap }
 
-// SetTemporary replaces the mask for the length of a system call (rt_sigsuspend, ppoll, pselect6, epoll_pwait, io_pgetevents). The
-// mask in force before comes back with RestoreMask, or from the frame of the handler that ends the call.
+// SetTemporary replaces the mask for the length of a system call (rt_sigsuspend, ppoll, pselect6,
+// epoll_pwait, io_pgetevents). The mask in force before comes back with RestoreMask, or from the frame of the handler
+// that ends the call.
 func (t *ThreadState) SetTemporary(s Set) {
 	if !t.temporary {
 		t.saved, t.temporary = t.blocked, true
@@ -78,7 +80,7 @@ func (t *ThreadState) Clone() *ThreadState {
 	return c
 }
 
-// Snapshot and RestoreThreadState carry the state through fork's and exec's new monitor. It is plain data.
+// Snapshot is a ThreadState as plain data, to be carried through fork's and exec's new monitor.
 type Snapshot struct {
 	Blocked Set
 	Alt     AltStack
@@ -93,5 +95,5 @@ func (t *ThreadState) Snapshot() Snapshot {
 
 // RestoreThreadState is the inverse of Snapshot. After exec, clear Alt first (AltStack.Exec).
 func RestoreThreadState(s Snapshot) *ThreadState {
-	return &ThreadState{blocked: s.Blocked &^ Unblockable, alt: s.Alt, trap: s.Trap}
+	return &ThreadState{blocked: s.Blocked &^ Unblockable, alt: s.Alt, trap: s.Trap, sel: userSelectors}
 }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 typedef uint64_t u64;
-enum { ARENA = 0x20000000, ARENA_SIZE = 0x10000, XS = 4096, LEVELS = 3, MUTATIONS = 16 };
+enum { READONLY = 0x1ff00000, BEYOND = 0x1fe00000, ARENA = 0x20000000, ARENA_SIZE = 0x10000, XS = 4096, LEVELS = 3, MUTATIONS = 16 };
 
 struct regs { u64 r[18]; }; // in struct kvm_regs' order
 
@@ -37,6 +37,7 @@ struct level {
 
 struct reply {
 	u64 status, levels, resumed;
+	u64 pid, uid, handler, restorer, catcher;
 	struct level level[LEVELS];
 	uint8_t arena[ARENA_SIZE];
 };
@@ -157,7 +158,10 @@ static void trigger(u64 rsp) {
 	memcpy(xs_preset, q.xs, XS);
 	l->before = preset;
 	l->before.r[16] = (u64)triggers[t].rip;
-	memcpy(l->xs_before, q.xs, XS);
+	// What the processor makes of it: some do not keep x87's pointers.
+	memset(xs_entry, 0, XS);
+	asm volatile("xrstor64 %1\n xsave64 %0" : "=m"(xs_entry) : "m"(xs_preset), "a"(-1), "d"(-1));
+	memcpy(l->xs_before, xs_entry, XS);
 	target = (u64)triggers[t].start;
 	go();
 }
@@ -199,8 +203,12 @@ void on_resumed(void) {
 
 static void child(void) {
 	u64 mask = q.mask;
+	out->pid = getpid(), out->uid = getuid();
 	mmap((void *)ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	memset((void *)ARENA, 0xa5, ARENA_SIZE);
+	mmap((void *)READONLY, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	(void)*(volatile char *)READONLY; // so that the page is present
+	mmap((void *)BEYOND, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd_create("empty", 0), 0);
 	struct ksigaction act = { (u64)handler, q.flags, (u64)restorer, q.sa_mask };
 	raw(SYS_rt_sigaction, q.sig, (long)&act, 0, 8);
 	if (q.sig2)
@@ -210,11 +218,11 @@ static void child(void) {
 		raw(SYS_rt_sigaction, SIGSEGV, (long)&c, 0, 8);
 		raw(SYS_rt_sigaction, SIGTRAP, (long)&c, 0, 8);
 	}
-	if (q.alt_set) {
-		stack_t alt = { (void *)q.alt_base, (int)q.alt_flags, q.alt_size };
-		if (raw(SYS_sigaltstack, (long)&alt, 0, 0, 0))
-			_exit(99);
-	}
+	stack_t alt = { 0, SS_DISABLE, 0 }; // execve has kept the parent's flags
+	if (q.alt_set)
+		alt = (stack_t){ (void *)q.alt_base, (int)q.alt_flags, q.alt_size };
+	if (raw(SYS_sigaltstack, (long)&alt, 0, 0, 0))
+		_exit(99);
 	raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8);
 	if (q.trigger == 16)
 		q.handler = ARENA;
@@ -236,6 +244,7 @@ int main(void) {
 	out = mmap(0, sizeof *out, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	while (all(0, &q, sizeof q, 1)) {
 		memset(out, 0, sizeof *out);
+		out->handler = (u64)handler, out->restorer = (u64)restorer, out->catcher = (u64)catcher;
 		pid_t pid = fork();
 		if (pid == 0)
 			child();

@@ -1,0 +1,277 @@
+package memory
+
+import "golang.org/x/sys/unix"
+
+// Populating ahead.
+//
+// Fresh anonymous memory has no entries. When the payload first touches it, the page fault tells a stream of touches
+// (upwards or downwards, each fault at the edge of what was populated last) from scattered ones:
+//
+//   - A stream's next window is populated on the host in one call and gets its entries with the exit that the fault costs
+//     anyway. Its size is what the stream has touched so far, so memory populated and not touched is never more than
+//     memory touched, but for a first small grant.
+//   - Scattered touches get the entries of the 2 MiB around them and no memory: later touches there are served by KVM
+//     one by one, without an exit.
+
+// Sizes in pages.
+const (
+	firstWindow   = 16
+	maxWindow     = 512
+	grantPool     = 64 // what streams that have not proved themselves may hold unused, all together
+	streamSlack   = 16 // a fault so close behind a stream's end still belongs to it
+	maxStreams    = 64
+	scatterStarts = 3 // streams started in a 2 MiB block before its touches count as scattered
+	scatterSlot   = 8 // scattered blocks of a slot before all of it is installed at once
+)
+
+// stream is a run of first touches.
+type stream struct {
+	edge    uint64 // up: first address not populated; down: the lowest populated
+	down    bool
+	touched uint64 // pages known to be touched
+	window  uint64 // pages populated last
+	grant   uint64 // pages of the pool it holds
+	used    uint64 // clock
+}
+
+// ahead is the state of populating ahead.
+type ahead struct {
+	streams []stream
+	clock   uint64
+	grants  uint64 // pages of the pool that streams hold, or held when they were forgotten
+	touched uint64 // pages that streams are known to have touched and that have not been given back
+}
+
+// window is a range to populate when the lock has been released.
+type window struct {
+	start, end uint64
+	generation uint64
+}
+
+// choose decides which entries a fault at page in v installs, and what is populated for it.
+func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uint64, w window) {
+	if !v.anonymous() || v.Page != 0 {
+		start, end = as.block(v, page)
+		return start, end, w
+	}
+	if need != protWrite || as.cfg.NoAhead || v.Flags&LockOnFault != 0 {
+		// A read sees the shared zero page; populating would spend memory on it.
+		start, end = as.scatter(v, page)
+		return start, end, w
+	}
+	s := as.ahead.match(page)
+	if s == nil {
+		if s = as.start(v, page); s == nil {
+			start, end = as.scatter(v, page)
+			return start, end, w
+		}
+	} else {
+		as.ahead.proved(s)
+	}
+	as.ahead.touched++
+	s.touched++
+	n := min(max(s.touched, 1+s.grant), maxWindow)
+	start, end = as.streamWindow(s, v, page, n)
+	w = window{start: min(start, page), end: max(end, page+pageSize), generation: as.generation.Load()}
+	s.window = (w.end - w.start) / pageSize
+	if s.down {
+		s.edge = w.start
+	} else {
+		s.edge = w.end
+	}
+	as.stats.Ahead += s.window - 1
+	return w.start, w.end, w
+}
+
+// streamWindow is the range of at most n pages that the stream goes on with: page included, within v, up to the first
+// page that has an entry already.
+func (as *AddressSpace) streamWindow(s *stream, v *VMA, page, n uint64) (start, end uint64) {
+	if s.down {
+		start = v.Start
+		if page-start >= n*pageSize {
+			start = page - (n-1)*pageSize
+		}
+		for p := page; p > start; p -= pageSize {
+			if e, _ := as.tables.entry(p - pageSize); e != 0 {
+				return p, page + pageSize
+			}
+		}
+		return start, page + pageSize
+	}
+	end = v.End
+	if end-page > n*pageSize {
+		end = page + n*pageSize
+	}
+	return page, as.tables.firstPresent(page, end)
+}
+
+// match finds the stream that a fault at page continues.
+func (a *ahead) match(page uint64) *stream {
+	for i := range a.streams {
+		s := &a.streams[i]
+		near := page - s.edge
+		if s.down {
+			near = s.edge - pageSize - page
+		}
+		if near < streamSlack*pageSize {
+			return s
+		}
+	}
+	return nil
+}
+
+// proved takes note that a stream has reached the end of its window: all of it has been touched.
+func (a *ahead) proved(s *stream) {
+	a.clock++
+	s.used = a.clock
+	if s.window > 0 {
+		s.touched += s.window - 1
+		a.touched += s.window - 1
+	}
+	if s.touched >= s.grant {
+		a.grants -= s.grant
+		s.grant = 0
+	}
+}
+
+// start begins a stream at page, unless its block has seen too many begin.
+func (as *AddressSpace) start(v *VMA, page uint64) *stream {
+	if pt, _ := as.tables.walk(page, 1); pt != 0 {
+		_, info := as.tables.pool.at(pt)
+		if info.starts >= scatterStarts {
+			return nil
+		}
+		info.starts++
+	}
+	a := &as.ahead
+	a.clock++
+	s := stream{used: a.clock, edge: page, down: as.startsDown(v, page)}
+	if limit := grantPool + a.touched/8; limit > a.grants {
+		s.grant = min(firstWindow-1, limit-a.grants)
+	}
+	a.grants += s.grant
+	if len(a.streams) < maxStreams {
+		a.streams = append(a.streams, s)
+		return &a.streams[len(a.streams)-1]
+	}
+	oldest := &a.streams[0]
+	for i := range a.streams {
+		if a.streams[i].used < oldest.used {
+			oldest = &a.streams[i]
+		}
+	}
+	*oldest = s
+	return oldest
+}
+
+// startsDown guesses a stream's direction: memory touched first at its upper end is a stack.
+func (as *AddressSpace) startsDown(v *VMA, page uint64) bool {
+	if v.Flags&GrowsDown != 0 {
+		return true
+	}
+	if page == v.Start {
+		return false
+	}
+	if v.End-page <= 4*pageSize {
+		return true
+	}
+	e, _ := as.tables.entry(page + pageSize)
+	return e != 0
+}
+
+// scatter is what a scattered touch installs: the 2 MiB block around it, or after several in a slot all of the slot.
+func (as *AddressSpace) scatter(v *VMA, page uint64) (start, end uint64) {
+	if s := as.slots.find(page); s != nil {
+		if s.random++; s.random > scatterSlot {
+			s.random = scatterSlot
+			return max(v.Start, s.gva), min(v.End, s.end())
+		}
+	}
+	return as.block(v, page)
+}
+
+// block is the 2 MiB around page within v, as far as v's file is known to reach.
+func (as *AddressSpace) block(v *VMA, page uint64) (start, end uint64) {
+	start = max(v.Start, alignDown(page, largePage))
+	end = min(v.End, alignDown(page, largePage)+largePage)
+	if page >= v.extent() {
+		return page, page + pageSize
+	}
+	return start, min(end, v.extent())
+}
+
+// release takes note that the pages of [start, end) are given back.
+func (a *ahead) release(start, end uint64) {
+	a.touched -= min(a.touched, (end-start)/pageSize)
+	for i := 0; i < len(a.streams); i++ {
+		s := &a.streams[i]
+		if s.edge-pageSize >= start && s.edge-pageSize < end {
+			a.grants -= s.grant
+			a.streams[i] = a.streams[len(a.streams)-1]
+			a.streams = a.streams[:len(a.streams)-1]
+			i--
+		}
+	}
+}
+
+// populateWindow populates a window unless mappings have changed since it was chosen: then it is left to KVM.
+func (as *AddressSpace) populateWindow(w window) {
+	if w.end-w.start <= pageSize || as.generation.Load() != w.generation {
+		return
+	}
+	hostAdvise(w.start, w.end-w.start, unix.MADV_POPULATE_WRITE)
+}
+
+// populate is what MAP_POPULATE and mlock do: bring all of [start, start+length) in, errors ignored.
+func (as *AddressSpace) populate(start, length uint64, write bool) {
+	advice := uint64(unix.MADV_POPULATE_READ)
+	if write {
+		advice = unix.MADV_POPULATE_WRITE
+	}
+	hostAdvise(start, length, advice)
+}
+
+// Sizes in bytes up to which entries are made when memory is mapped instead of when it is touched.
+const (
+	eagerAnon = 4 * pageSize
+	eagerFile = 4 << 20
+)
+
+// eager does at mmap time what would cost an exit later. as.mu is held.
+func (as *AddressSpace) eager(v *VMA, start, end uint64) {
+	if v == nil || v.Prot&protAll == 0 || v.Page != 0 {
+		return
+	}
+	switch {
+	case v.Flags&(Locked|LockOnFault) == Locked:
+	case v.Flags&File != 0:
+		end = min(end, v.extent())
+		if end < start || end-start > eagerFile {
+			return
+		}
+		if v.Flags&Shared == 0 {
+			hostAdvise(start, end-start, unix.MADV_POPULATE_READ)
+		}
+	case end-start > eagerAnon || v.Flags&Shared != 0:
+		return
+	}
+	if as.install(v, start, end) != nil {
+		as.disarm(start, end)
+	}
+}
+
+// eagerProtect is eager for memory that has got a new protection.
+func (as *AddressSpace) eagerProtect(v *VMA) {
+	if v.Flags&File != 0 && v.size() <= eagerFile {
+		as.eager(v, v.Start, v.End)
+	}
+}
+
+// move takes note that [start, end) has moved to new on.
+func (a *ahead) move(start, end, to uint64) {
+	for i := range a.streams {
+		if s := &a.streams[i]; s.edge-pageSize >= start && s.edge-pageSize < end {
+			s.edge += to - start
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package memory
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// tablePool hands out 4 KiB pages for guest page tables: host memory outside the window in steps of 2 MiB, each with a
+// slot of its own.
+type tablePool struct {
+	slots  *slotSet
+	chunks map[uint64]*poolChunk // by gpa / largePage
+	last   *poolChunk
+	free   []uint64 // guest-physical addresses of zeroed pages
+	inUse  int
+}
+
+type poolChunk struct {
+	mem  []byte
+	gpa  uint64
+	info [largePage / pageSize]tableInfo
+}
+
+// tableInfo is what the monitor knows about a table page besides its entries.
+type tableInfo struct {
+	used   uint16 // entries that are not 0
+	starts uint8  // of a level-1 table: faults that continued no stream; see ahead.go
+}
+
+// table is a page of 512 entries that the guest's CPU (or KVM) walks while the monitor edits it. Entries are written by
+// single 8-byte stores, which x86 does not tear or reorder; every edit that matters to a CPU already running is followed
+// by a system call.
+type table = [512]uint64
+
+func (p *tablePool) chunk(gpa uint64) *poolChunk {
+	if c := p.last; c != nil && gpa-c.gpa < largePage {
+		return c
+	}
+	p.last = p.chunks[gpa/largePage]
+	return p.last
+}
+
+func (p *tablePool) at(gpa uint64) (*table, *tableInfo) {
+	c := p.chunk(gpa)
+	off := gpa - c.gpa
+	return (*table)(unsafe.Pointer(&c.mem[off])), &c.info[off/pageSize]
+}
+
+// get gives a zeroed page.
+func (p *tablePool) get() (uint64, error) {
+	if len(p.free) == 0 {
+		if err := p.grow(); err != nil {
+			return 0, err
+		}
+	}
+	gpa := p.free[len(p.free)-1]
+	p.free = p.free[:len(p.free)-1]
+	p.inUse++
+	return gpa, nil
+}
+
+// put takes a page back whose entries are all 0 and which KVM holds no shadow of.
+func (p *tablePool) put(gpa uint64) {
+	_, info := p.at(gpa)
+	*info = tableInfo{}
+	p.free = append(p.free, gpa)
+	p.inUse--
+}
+
+func (p *tablePool) grow() error {
+	mem, err := unix.Mmap(-1, 0, largePage, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return fmt.Errorf("memory for page tables: %w", err)
+	}
+	gpa, err := p.slots.private(uintptr(unsafe.Pointer(&mem[0])), largePage, 0)
+	if err != nil {
+		_ = unix.Munmap(mem)
+		return err
+	}
+	c := &poolChunk{mem: mem, gpa: gpa}
+	p.chunks[gpa/largePage] = c
+	for off := uint64(largePage); off > 0; {
+		off -= pageSize
+		p.free = append(p.free, gpa+off)
+	}
+	return nil
+}
+
+// close gives the host memory back. The VM must not run any more.
+func (p *tablePool) close() {
+	for _, c := range p.chunks {
+		_ = unix.Munmap(c.mem)
+	}
+	p.chunks, p.last, p.free = nil, nil, nil
+}

@@ -1,0 +1,105 @@
+package memory
+
+import (
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/usermem"
+
+	"golang.org/x/sys/unix"
+)
+
+// Part is a piece of a special mapping: [vvar], [vdso].
+type Part struct {
+	Name string // as /proc/PID/maps shows it
+	Prot uint32
+	// Host, if not 0, is host memory of Size bytes that the payload sees in place, read-only: the host's own [vvar].
+	Host uintptr
+	Size uint64
+	// Data is what a private copy is filled with if Host is 0; Size is rounded up from its length.
+	Data []byte
+}
+
+func (p *Part) size() uint64 { return max(pageUp(p.Size), pageUp(uint64(len(p.Data)))) }
+
+// MapSpecial maps parts one behind the other, above the stack or, without ASLR, where mmap would (arch/x86/entry/vdso/vma.c),
+// and gives the address of the first. System calls can't read parts that are host memory: they get EFAULT.
+func (as *AddressSpace) MapSpecial(parts []Part) (uint64, unix.Errno) {
+	m := &mapping{v: VMA{Flags: Special}, fd: noFD}
+	for i := range parts {
+		m.length += parts[i].size()
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	addr, e := as.place(m, as.aboveStack(m.length), 0, pageSize)
+	if e != 0 {
+		return 0, e
+	}
+	at := addr
+	for i := range parts {
+		if e := as.mapPart(&parts[i], at); e != 0 {
+			as.unmap(addr, addr+m.length)
+			return 0, e
+		}
+		at += parts[i].size()
+	}
+	return addr, 0
+}
+
+// aboveStack is vdso_addr: a random place between the stack's end and the next 2 MiB boundary; 0 without ASLR or room.
+func (as *AddressSpace) aboveStack(length uint64) uint64 {
+	start := as.layout.stackTop
+	end := min(alignUp(start+length, largePage), usermem.Size-pageSize)
+	if as.cfg.NoASLR || end < start+length {
+		return 0
+	}
+	return start + as.random((end-length-start)/pageSize+1)
+}
+
+func (as *AddressSpace) mapPart(p *Part, at uint64) unix.Errno {
+	v := &VMA{Start: at, End: at + p.size(), Prot: p.Prot & protAll, Flags: Special | DontDump, Name: p.Name, Offset: at}
+	if p.Host != 0 {
+		return as.mapHostPart(p, v)
+	}
+	v.Flags = Special
+	if e := hostMap(v.Start, v.size(), protRead|protWrite, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, noFD, 0); e != 0 {
+		return e
+	}
+	as.replace(v.Start, v.End, v)
+	if e := usermem.CopyOut(at, p.Data); e != 0 {
+		return e
+	}
+	if e := hostProtect(v.Start, v.size(), hostProt(v.Prot)); e != 0 {
+		return e
+	}
+	if as.install(v, v.Start, v.End) != nil {
+		return unix.ENOMEM
+	}
+	return 0
+}
+
+// mapHostPart gives host memory a read-only slot of its own. The window has a hole there.
+func (as *AddressSpace) mapHostPart(p *Part, v *VMA) unix.Errno {
+	gpa, err := as.slots.private(p.Host, v.size(), slotReadOnly)
+	if err != nil {
+		return unix.ENOMEM
+	}
+	v.GPA, v.Object, v.Prot = gpa, hostBacked, p.Prot&^protWrite&protAll
+	as.replace(v.Start, v.End, v)
+	if as.install(v, v.Start, v.End) != nil {
+		return unix.ENOMEM
+	}
+	return 0
+}
+
+// MapVDSO maps the host's vDSO: its data pages ([vvar], vvarSize bytes at host address vvar) as they are, and behind them a
+// copy of its code. It gives the address of the code's ELF header.
+func (as *AddressSpace) MapVDSO(vvar, vvarSize, vdso, vdsoSize uint64) (uint64, bool) {
+	code := make([]byte, vdsoSize)
+	if hostcall.CopyIn(code, uintptr(vdso)) != len(code) {
+		return 0, false
+	}
+	addr, e := as.MapSpecial([]Part{
+		{Name: "[vvar]", Prot: protRead, Host: uintptr(vvar), Size: vvarSize},
+		{Name: "[vdso]", Prot: protRead | protExec, Data: code},
+	})
+	return addr + vvarSize, e == 0
+}

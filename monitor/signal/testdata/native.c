@@ -20,7 +20,7 @@ struct regs { u64 r[18]; }; // in struct kvm_regs' order
 struct mutation { u64 fp, off, size, value; }; // fp: relative to the FP state, else to the frame
 
 struct request {
-	u64 trigger, sig, sig2, sigreturn, depth;
+	u64 trigger, sig, sig2, sigreturn, depth, pending, entry;
 	u64 flags, sa_mask, restorer, handler;
 	u64 alt_set, alt_base, alt_size, alt_flags;
 	u64 mask, rsp, rflags;
@@ -151,7 +151,13 @@ static void trigger(u64 rsp) {
 	preset.r[7] = t == 10 ? 0x800000000000 : preset.r[7];
 	preset.r[6] = rsp;
 	preset.r[17] = q.rflags | 0x202;
-	if (t == 0) {
+	if (q.pending) {
+		static u64 none;
+		raw(SYS_tgkill, getpid(), getpid(), q.sig, 0);
+		raw(SYS_tgkill, getpid(), getpid(), q.sig2, 0);
+		preset.r[0] = SYS_rt_sigprocmask;
+		preset.r[5] = SIG_SETMASK, preset.r[4] = (u64)&none, preset.r[3] = 0, preset.r[8] = 0, preset.r[10] = 8;
+	} else if (t == 0) {
 		preset.r[0] = SYS_tgkill;
 		preset.r[5] = getpid(), preset.r[4] = getpid(), preset.r[3] = level_no && q.sig2 ? q.sig2 : q.sig;
 	}
@@ -178,7 +184,7 @@ static void mutate(void) {
 void on_handler(void) {
 	record_state(&out->level[level_no]);
 	out->levels = ++level_no;
-	if (q.sigreturn && level_no == 1) {
+	if (q.pending || (q.sigreturn && level_no == 1)) {
 		mutate();
 		asm volatile("mov %0, %%rsp\n ret" :: "r"(entry.r[6]));
 	}
@@ -209,7 +215,7 @@ static void child(void) {
 	mmap((void *)READONLY, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	(void)*(volatile char *)READONLY; // so that the page is present
 	mmap((void *)BEYOND, 4096, PROT_READ, MAP_PRIVATE | MAP_FIXED, memfd_create("empty", 0), 0);
-	struct ksigaction act = { (u64)handler, q.flags, (u64)restorer, q.sa_mask };
+	struct ksigaction act = { q.entry ? q.entry : (u64)handler, q.flags, (u64)restorer, q.sa_mask };
 	raw(SYS_rt_sigaction, q.sig, (long)&act, 0, 8);
 	if (q.sig2)
 		raw(SYS_rt_sigaction, q.sig2, (long)&act, 0, 8);

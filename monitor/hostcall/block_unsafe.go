@@ -12,22 +12,21 @@ import (
 // machines of up to 16 GB.
 const maxBlocks = 1 << 17
 
-// Block is a payload thread's blocking stub. It lives outside the Go heap, since a signal handler writes it, and is used by the
-// thread that called New alone.
+// Block is a payload thread's blocking stub. It lives outside the Go heap, since a signal handler writes it, and belongs
+// to the thread that called New: no other uses it.
 //
 // Assembly knows the fields by name (go_asm.h).
 type Block struct {
-	mask   uint64    // blocked during the call
-	old    uint64    // blocked before and after; the kernel's own word for this thread
-	nr     uint64    // system call
-	args   [6]uint64 //
-	result uint64    //
+	mask   uint64 // blocked during the call
+	old    uint64 // blocked before and after: the kernel's own word for this thread
+	nr     uint64 // system call
+	args   [6]uint64
+	result uint64
 	taken  uint32    // the handler took a signal: info
-	closed uint32    // SIGSEGV and SIGBUS are blocked in this thread: see handle
-	tid    int32     // 0: free. Other threads read it
-	_      [28]byte  // info on its own cache lines
+	closed uint32    // SIGSEGV and SIGBUS are blocked in this thread: see payloadFault
+	tid    int32     // 0 if the block is free. Signal handlers of other threads read it
+	_      [36]byte  // info has cache lines of its own
 	info   [128]byte // siginfo
-	_      [64]byte  // no neighbour on the adjacent-line prefetch
 }
 
 // arena holds all Blocks. used is the count of slots ever handed out, for findBlock, which a signal handler calls.
@@ -67,9 +66,8 @@ func findBlock(tid int32) *Block {
 	return nil
 }
 
-// New makes the calling thread a payload thread. The goroutine must be locked to its thread (runtime.LockOSThread), and must call Free
-// before it ends. All signals but SIGSEGV and SIGBUS are blocked in the thread from here on at the latest. Fails before Init, and with ENOMEM beyond
-// 131,072 threads.
+// New makes the calling thread a payload thread. The goroutine must be locked to its thread (runtime.LockOSThread), and
+// must call Free before it ends. Fails before Init, and with ENOMEM beyond 131,072 threads.
 func New() (*Block, error) {
 	if arena.base == 0 {
 		return nil, errNotStarted
@@ -100,11 +98,10 @@ func allocate() *Block {
 	return blockAt(n)
 }
 
-// Free ends the thread's being a payload thread. Called by that thread; b is not to be used again. Signals that are pending for the thread stay
-// pending, as the kernel drops them when a thread ends.
+// Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that are
+// pending for the thread are lost when it ends, as on Linux.
 func (b *Block) Free() {
-	atomic.StoreInt32(&b.tid, 0)
-	b.reopen()
+	b.retire()
 	arena.Lock()
 	defer arena.Unlock()
 	arena.free = append(arena.free, b)

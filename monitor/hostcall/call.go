@@ -71,3 +71,6 @@ func (b *Block) Signal() (info [128]byte, ok bool) {
 	b.took(signo(&info))
 	return info, true
 }
+
+// Taken tells whether the last Call took a signal that Signal has not given out yet.
+func (b *Block) Taken() bool { return b.taken != 0 }

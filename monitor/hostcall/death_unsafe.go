@@ -2,7 +2,6 @@ package hostcall
 
 import (
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,15 +31,13 @@ func raiseDefault(sig int) {
 	setMask(old)
 }
 
-var stopping sync.Mutex
-
 // StopBy takes the default action of SIGTSTP, SIGTTIN or SIGTTOU: the whole process stops, and the parent sees WSTOPSIG == sig. It returns when the
 // process has been continued, or at once if the kernel does not stop it (an orphaned process group). Called by a payload thread.
 //
 // SIGSTOP needs no help: kill(2) does it.
 func StopBy(sig int) {
-	stopping.Lock()
-	defer stopping.Unlock()
+	actions.Lock()
+	defer actions.Unlock()
 	var ours sigaction
 	rtSigaction(sig, nil, &ours)
 	raiseDefault(sig)

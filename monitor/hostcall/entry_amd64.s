@@ -13,24 +13,24 @@
 // First eight bytes of the environment entry that tells the entry to stand aside, "KMDEVRT0", little-endian.
 #define STAND_ASIDE 0x3054525645444d4b
 
-// kmdev_rt0 is the ELF entry point of a kmdev binary (go build -ldflags='-E kmdev_rt0'). The kernel enters with the
-// stack at argc, argv, NULL, envp, NULL, auxv. No Go code may run yet: there is no g and FS is 0.
+// kmdev_rt0 is the ELF entry point of a kmdev binary (go build -ldflags='-E kmdev_rt0'), or of the copy of any other that
+// startAgain makes. The kernel enters with the stack at argc, argv, NULL, envp, NULL, auxv; where there is a dynamic linker, it
+// enters likewise with RDX set to its finisher. No Go code may run yet: there is no g and FS may be 0.
 TEXT kmdev_rt0(SB),NOSPLIT|NOFRAME,$0
 	MOVQ SP, BX
+	MOVQ DX, R15
 	MOVQ 0(BX), CX
-	MOVQ 16(BX)(CX*8), AX // first environment entry
+	MOVQ 16(BX)(CX*8), AX // first environment entry; eight bytes can be read: the kernel ends the stack with eight zeroes
 	TESTQ AX, AX
 	JZ   block
-	MOVQ $STAND_ASIDE, DX
-	CMPB (AX), $0 // never reads beyond a short entry at the end of the stack page: strings end in argv's page plus AT_EXECFN
-	JEQ  block
-	CMPQ (AX), DX
+	MOVQ $STAND_ASIDE, CX
+	CMPQ (AX), CX
 	JNE  block
-	JMP  _rt0_amd64_linux(SB)
+	MOVQ ·continueAt(SB), AX
+	JMP  AX
 
 block:
-	// The stack below SP is free: nothing can interrupt once everything is blocked, and before that the dispositions are
-	// the default or ignore, as after every execve.
+	// After execve no signal has a handler: nothing can interrupt, and the stack below SP is free.
 	SUBQ $64, SP
 	MOVQ $-1, 0(SP)
 	MOVQ $SYS_rt_sigprocmask, AX
@@ -121,11 +121,25 @@ rest:
 	SUBQ SI, CX
 	SHRQ $3, CX
 	REP; MOVSQ
-	JMP  _rt0_amd64_linux(SB)
+	MOVQ R15, DX
+	MOVQ ·continueAt(SB), AX
+	JMP  AX
+
+// continueAt is where kmdev_rt0 goes on: the entry point that the linker would have chosen.
+DATA ·continueAt(SB)/8, $_rt0_amd64_linux(SB)
+GLOBL ·continueAt(SB), NOPTR, $8
+
+// func entryAddresses() (entry, continueAt uintptr)
+TEXT ·entryAddresses(SB),NOSPLIT,$0-16
+	LEAQ kmdev_rt0(SB), AX
+	MOVQ AX, entry+0(FP)
+	LEAQ ·continueAt(SB), AX
+	MOVQ AX, continueAt+8(FP)
+	RET
 
 // patchSigtable finds runtime.sigtable, which the linker lets no other package name, by its contents in the data
 // segment, checks it against runtimeSigtable, and clears what would make the runtime open a signal in each new thread
-// (runtime.blockableSig), for all but SIGBUS and SIGSEGV. Sets sigtablePatched. Needs no g: called by the entry and by Init.
+// (runtime.blockableSig), for all but SIGBUS and SIGSEGV. Sets sigtablePatched. It needs no g.
 //
 // struct sigTabT { flags int32; name string } is 24 bytes.
 TEXT ·patchSigtable(SB),NOSPLIT|NOFRAME,$0-0

@@ -16,19 +16,6 @@ type ucontext struct {
 	sigmask uint64 // offset 296
 }
 
-// sigaction is the kernel's struct sigaction.
-type sigaction struct {
-	handler, flags, restorer uintptr
-	mask                     uint64
-}
-
-const (
-	saSiginfo  = 0x4
-	saRestorer = 0x04000000
-	saOnStack  = 0x08000000
-	saRestart  = 0x10000000
-)
-
 // runtimeHandler is what Go's runtime had installed, by signal.
 var runtimeHandler [numSignals + 1]uintptr
 
@@ -39,50 +26,25 @@ var (
 	// closedThreads counts payload threads that have SIGSEGV and SIGBUS blocked: Block.closed. While it is not 0, fault-safe
 	// accesses are made on another thread. Assembly reads it.
 	closedThreads uint32
-
-	// healed counts threads that handle has closed: see healThreads.
-	healed uint32
 )
 
 func sigHandler()
 func sigReturn()
 func handlerAddresses() (handler, restorer uintptr)
 
-// SetMainThread names the payload thread that gets a SIGSEGV or SIGBUS which was sent to the process from outside and which the kernel gave to
-// one of the monitor's own threads. The process's first thread, unless set.
+// SetMainThread names the payload thread that gets a SIGSEGV or SIGBUS which somebody sent to the process and which the
+// kernel gave to one of the monitor's own threads. It is the process's first thread, unless set.
 func SetMainThread(tid int) { mainThread.Store(int32(tid)) }
 
-// installHandlers puts sigHandler in the place of the runtime's handlers, for every signal that can have one.
-func installHandlers() error {
-	handler, restorer := handlerAddresses()
-	ours := sigaction{
-		handler:  handler,
-		flags:    saSiginfo | saOnStack | saRestart | saRestorer,
-		restorer: restorer,
-		mask:     ^uint64(0),
-	}
-	for sig := 1; sig <= numSignals; sig++ {
-		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
-			continue
-		}
-		var old sigaction
-		if e := rtSigaction(sig, &ours, &old); e != 0 {
-			return &Error{"install the handler of signal " + decimal(sig), e}
-		}
-		if old.handler > sigIgn {
-			runtimeHandler[sig] = old.handler
-		}
-	}
-	return nil
-}
-
-// handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, 0 to return from the signal.
+// handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return to
+// what was interrupted.
 //
-// Only SIGSEGV and SIGBUS are ever open outside the stub. A positive si_code is a fault of this thread: in a fault-safe access it
-// becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it. Other codes mean that somebody sent it: it is
-// the payload's.
+// Only SIGSEGV and SIGBUS are ever open outside the stub. With a positive si_code they are a fault of this thread: in a
+// fault-safe access it becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it.
+// Any other si_code means that somebody sent the signal: it is the payload's.
 //
-// It runs on the signal stack, in any thread of the process, perhaps without a P: no allocation, no write barrier, no stack check.
+// It runs on the signal stack, in any thread of the process, perhaps without a P: no allocation, no write barrier, no
+// stack check, no lock.
 //
 //go:nosplit
 //go:norace
@@ -97,16 +59,16 @@ func handle(sig uintptr, info *[128]byte, uc *ucontext) uintptr {
 	case isFault(sig):
 		payloadFault(sig, info, uc)
 		return 0
-	case sicode(info) == siTkill && senderPid(info) == int32(selfPid) && runtimeHandler[sig] != 0:
-		return runtimeHandler[sig] // the runtime's own
 	}
-	straySignal(sig, info, uc)
-	return 0
+	return runtimeHandler[sig] // opened by Go code, against the rules
 }
 
-// payloadFault passes on a SIGSEGV or SIGBUS that somebody sent. In a payload thread it becomes pending there, by blocking the two and sending it
-// again to this thread, so that KVM_RUN, Call, Dequeue, sigpending and signalfd all find it in the kernel's own queue. Until it is
-// taken, the thread must not fault (closedThreads). Elsewhere it is sent to the main thread.
+// payloadFault passes on a SIGSEGV or SIGBUS that somebody sent.
+//
+// In a payload thread it becomes pending: both signals are blocked and this one is sent to this thread again, so that
+// KVM_RUN, Call, Dequeue, sigpending and signalfd all find it in the kernel's own queue. Until it is taken the thread
+// must not fault, for the kernel kills on a blocked fault: closedThreads. In any other thread it is sent to a payload
+// thread, where this happens.
 //
 //go:nosplit
 //go:norace
@@ -115,7 +77,7 @@ func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
 	b := findBlock(int32(tid))
 	if b == nil {
 		wrap(info)
-		raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, uintptr(mainThread.Load()), sig, uintptr(unsafe.Pointer(info)), 0, 0)
+		sendToPayload(sig, info)
 		return
 	}
 	if b.closed == 0 {
@@ -129,47 +91,49 @@ func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
 	}
 }
 
-// straySignal closes a thread that the runtime started before patchSigtable, and gives back what arrived there: Init's own prod is dropped, all else goes to the
-// process's queue.
+// sendToPayload sends a signal to the main thread, or if that has ended, to the first payload thread that has not. With no
+// payload thread there is nobody whom the signal could concern.
 //
 //go:nosplit
 //go:norace
-func straySignal(sig uintptr, info *[128]byte, uc *ucontext) {
-	uc.sigmask = threadMask
-	if sig == kickSignal && hasCookie(info) {
-		atomic.AddUint32(&healed, 1)
-		raw6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(&healed)), futexWakePrivate, 1<<30, 0, 0, 0)
-		return
+func sendToPayload(sig uintptr, info *[128]byte) {
+	tid := uintptr(mainThread.Load())
+	for i, n := uint32(0), arena.used.Load(); ; i++ {
+		if findBlock(int32(tid)) != nil &&
+			raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, tid, sig, uintptr(unsafe.Pointer(info)), 0, 0) == 0 {
+			return
+		}
+		if i >= n {
+			return
+		}
+		tid = uintptr(atomic.LoadInt32(&blockAt(i).tid))
 	}
-	wrap(info)
-	raw6(unix.SYS_RT_SIGQUEUEINFO, selfPid, sig, uintptr(unsafe.Pointer(info)), 0, 0, 0)
 }
 
-// took notes that a signal was taken from the kernel's queue in b's thread.
+// took notes that b's thread, which is the calling one, took a signal from the kernel's queue.
 func (b *Block) took(sig int) {
 	if b.closed != 0 && isFault(uintptr(sig)) {
-		b.reopen()
+		b.markOpen()
+		set := faultBits
+		raw6(unix.SYS_RT_SIGPROCMASK, unix.SIG_UNBLOCK, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
+		// If another one is pending it has arrived by now, and closed the thread again.
 	}
 }
 
-// reopen opens SIGSEGV and SIGBUS in the calling thread, which is b's. If another one is pending it arrives at once and closes them again.
-func (b *Block) reopen() {
-	if b.closed == 0 {
-		return
+// retire makes b's thread, which is the calling one, one of the monitor's own.
+func (b *Block) retire() {
+	setMask(^uint64(0)) // a SIGSEGV that came with b half retired would be sent round in a circle
+	if b.closed != 0 {
+		b.markOpen()
 	}
+	for ok := true; ok; {
+		_, ok = Dequeue(faultBits)
+	}
+	atomic.StoreInt32(&b.tid, 0)
+	setMask(threadMask)
+}
+
+func (b *Block) markOpen() {
 	b.closed = 0
 	atomic.AddUint32(&closedThreads, ^uint32(0))
-	set := uint64(faultBits)
-	raw6(unix.SYS_RT_SIGPROCMASK, unix.SIG_UNBLOCK, uintptr(unsafe.Pointer(&set)), 0, 8, 0, 0)
-}
-
-// rtSigaction is rt_sigaction(2) with the kernel's own struct. Either pointer may be nil.
-func rtSigaction(sig int, act, old *sigaction) unix.Errno {
-	return errno(raw6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), 8, 0, 0))
-}
-
-// setMask sets the calling thread's mask and returns the one before.
-func setMask(mask uint64) (old uint64) {
-	raw6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&mask)), uintptr(unsafe.Pointer(&old)), 8, 0, 0)
-	return old
 }

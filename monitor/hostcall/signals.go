@@ -16,9 +16,6 @@ const (
 
 	siQueue = -1
 	siTkill = -6
-
-	futexWaitPrivate = 128
-	futexWakePrivate = 129
 )
 
 //go:nosplit

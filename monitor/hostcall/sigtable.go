@@ -62,4 +62,4 @@ var runtimeSigtable = [65]int32{
 // sigtablePatched is set by patchSigtable. Assembly writes it before the runtime runs.
 var sigtablePatched uint32
 
-func patchSigtable()
+func patchSigtable() // called by the entry

@@ -2,7 +2,6 @@ package hostcall
 
 import (
 	"errors"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +17,7 @@ var runtimeEnv = []string{
 	"GOTRACEBACK=\x00",
 }
 
-// Written by the entry before the runtime runs, or by adopt.
+// Written by the entry before the runtime runs.
 var (
 	startVector      uintptr // argc, argv, NULL, envp, NULL, auxv as the kernel made them; 0: the entry was not used
 	inheritedMask    uint64
@@ -26,46 +25,31 @@ var (
 	inheritedNofile  unix.Rlimit
 )
 
-// nofileAtInit is the limit before package os raises it: this package does not import os, so the linker runs this before os's init.
-var nofileAtInit = currentNofile()
-
-func currentNofile() (r unix.Rlimit) {
-	raw6(unix.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, 0, uintptr(unsafe.Pointer(&r)), 0, 0)
-	return r
-}
+func entryAddresses() (entry, continueAt uintptr)
 
 var started bool
 
-// Init makes this process a monitor: every signal is blocked in every thread of it (SIGSEGV and SIGBUS excepted: see handle), and our handler stands before
-// the runtime's. Called once, on the process's first thread, before anything else; lock the main goroutine by runtime.LockOSThread in an init
-// function of package main.
+// Init makes this process a monitor: every signal but SIGSEGV and SIGBUS is blocked in every thread of it, and our handler
+// stands before the runtime's. It is called once, on the process's first thread, before anything else; lock the main goroutine by
+// runtime.LockOSThread in an init function of package main.
 //
-// A binary linked with -ldflags='-E kmdev_rt0' has had its signals blocked since its first instruction. In any other (go test, go
-// install) Init executes /proc/self/exe again with everything blocked, once, and does not return the first time; see doc.go for what is lost that
-// way.
+// A binary linked with -ldflags='-E kmdev_rt0' has had its signals blocked since its first instruction. In any other (go
+// test, go install) Init executes a copy of the program that has this entry, and does not return the first time.
 func Init() error {
 	switch {
 	case started:
 		return errors.New("hostcall: Init called twice")
 	case unix.Gettid() != unix.Getpid():
 		return errors.New("hostcall: Init must run on the process's first thread: call runtime.LockOSThread in an init function of package main")
-	}
-	if startVector == 0 {
-		if err := startAgain(); err != nil {
-			return err
-		}
-		patchSigtable()
-	}
-	if sigtablePatched == 0 {
+	case startVector == 0:
+		return startAgain()
+	case sigtablePatched == 0:
 		return errors.New("hostcall: this Go runtime's signal table is not the one known here (monitor/hostcall/sigtable.go): build kmdev with the Go version in go.mod")
 	}
 	if err := prepare(); err != nil {
 		return err
 	}
 	started = true
-	if startVector == 0 {
-		return healThreads()
-	}
 	return nil
 }
 
@@ -108,8 +92,9 @@ func checkLayout() error {
 // InheritedMask is the signal mask that this process was started with, which is the payload's (bit sig-1).
 func InheritedMask() uint64 { return inheritedMask }
 
-// InheritedIgnored is the set of signals that were ignored when this process was started (bit sig-1), which the payload inherits. Without the
-// entry it lacks those that Go's runtime caught before Init: all but SIGHUP, SIGINT, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, 32 and 34.
+// InheritedIgnored is the set of signals that were ignored when this process was started (bit sig-1), which the payload
+// inherits. Without the entry in the file, those are missing that Go's runtime caught before Init: all but SIGHUP, SIGINT,
+// SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU and 32 to 34.
 func InheritedIgnored() uint64 { return inheritedIgnored }
 
 // InheritedNofile is RLIMIT_NOFILE as it was when this process was started; package os has raised the soft limit since.

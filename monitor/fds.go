@@ -1,0 +1,97 @@
+package monitor
+
+import (
+	"fmt"
+	"sync"
+
+	"kmdev/monitor/hostcall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fdTable keeps the monitor's own descriptors out of the payload's sight. Payload and monitor share one descriptor table,
+// and a payload's descriptors are the host's by number, so the monitor's live at and above bound: whatever number the
+// payload may use is below it, and as the host's soft RLIMIT_NOFILE is the payload's, the kernel hands none out above it.
+type fdTable struct {
+	mu    sync.Mutex
+	bound int         // never changes
+	limit unix.Rlimit // the payload's RLIMIT_NOFILE; Cur ≤ Max ≤ bound
+}
+
+const (
+	// reserve is how many descriptors the monitor needs at most: a vCPU each, the VM, the device, the debug channel.
+	reserve = 4096 + 64
+	// roomy is how far a payload may raise its limit at least, if its hard limit allows. The kernel's table grows with the
+	// highest number in use (8 bytes each), so the monitor's can't simply be the highest there are.
+	roomy = 32768
+)
+
+func newFDTable() (*fdTable, error) {
+	l := hostcall.InheritedNofile()
+	bound := max(l.Cur, min(l.Max, roomy))
+	if l.Max < bound+reserve {
+		wide := unix.Rlimit{Cur: bound + reserve, Max: bound + reserve}
+		if prlimit(unix.RLIMIT_NOFILE, &wide) != nil {
+			if l.Max <= reserve+64 {
+				return nil, fmt.Errorf("RLIMIT_NOFILE is %d with no way to raise it: kmdev needs %d descriptors of its own; raise the hard limit (ulimit -Hn)", l.Max, reserve)
+			}
+			bound = l.Max - reserve
+		}
+	}
+	l.Cur, l.Max = min(l.Cur, bound), min(l.Max, bound)
+	t := &fdTable{bound: int(bound), limit: l}
+	return t, t.apply()
+}
+
+// apply makes the payload's soft limit the host's. The hard limit stays wide enough for Relocate.
+func (t *fdTable) apply() error {
+	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: t.limit.Cur, Max: uint64(t.bound) + reserve})
+}
+
+// SetLimit is the payload's setrlimit(RLIMIT_NOFILE).
+func (t *fdTable) SetLimit(l unix.Rlimit) unix.Errno {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l.Cur > l.Max {
+		return unix.EINVAL
+	}
+	if l.Max > t.limit.Max {
+		return unix.EPERM
+	}
+	t.limit = l
+	if err := t.apply(); err != nil {
+		return unix.EPERM
+	}
+	return 0
+}
+
+// prlimit is setrlimit by the raw call: the one in package syscall makes os/exec undo it later.
+func prlimit(resource int, r *unix.Rlimit) error {
+	return unix.Prlimit(0, resource, r, nil)
+}
+
+// Relocate moves fd, which the monitor has just got, out of the payload's range and returns its new number.
+func (t *fdTable) Relocate(fd int) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	wide := unix.Rlimit{Cur: uint64(t.bound) + reserve, Max: uint64(t.bound) + reserve}
+	if err := prlimit(unix.RLIMIT_NOFILE, &wide); err != nil {
+		return fd, fmt.Errorf("raising RLIMIT_NOFILE: %w", err)
+	}
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, t.bound)
+	if e := t.apply(); e != nil && err == nil {
+		err = e
+	}
+	if err != nil {
+		return fd, err
+	}
+	unix.Close(fd)
+	return n, nil
+}
+
+// Limit is the payload's RLIMIT_NOFILE: its descriptors are below Cur.
+func (t *fdTable) Limit() unix.Rlimit {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.limit
+}

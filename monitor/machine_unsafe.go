@@ -1,0 +1,171 @@
+package monitor
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"kmdev/monitor/cpu"
+	"kmdev/monitor/guest"
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/kvm"
+	"kmdev/monitor/loader"
+	"kmdev/monitor/memory"
+	"kmdev/monitor/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// Machine is one payload process and its VM.
+type Machine struct {
+	host *Host
+	vm   *kvm.VM
+	pad  *guest.Pad
+	as   *memory.AddressSpace
+	fds  *fdTable
+	log  *slog.Logger
+	opts Options
+
+	actions *signal.Actions
+	program *loader.Program
+	start   loader.Start
+	pid     int
+	exe     string
+	statsFD int
+	exeFD   int
+
+	maxVCPUs int
+
+	// personality is personality(2)'s; only ADDR_NO_RANDOMIZE has meaning here.
+	personality atomic.Uint64
+
+	mu      sync.Mutex
+	vcpus   int             // made so far
+	idle    []*vcpu         // of threads that have exited
+	threads map[int]*Thread // by tid
+	order   []*Thread       // as created
+	running int             // threads alive; the last one to exit ends the process
+
+	noted      map[string]bool // Notef's formats
+	warned     map[uint64]bool // refused hypercalls that were logged
+	xstateOnce func() *cpu.XState
+
+	debug debugger
+}
+
+// Options says how a payload is run.
+type Options struct {
+	Path string   // of the payload, as execve(2) takes it
+	Args []string // argv, argv[0] included
+	Env  []string
+
+	Device string // KVM device, /dev/kvm if empty
+	Log    *slog.Logger
+
+	// AbortUnimplemented ends the payload at a refused hypercall instead of giving it the errno (KM's behaviour).
+	AbortUnimplemented bool
+	// Uname overrides fields of uname(2), by name: sysname, nodename, release, version, machine, domainname.
+	Uname map[string]string
+	// NoASLR is personality(2)'s ADDR_NO_RANDOMIZE.
+	NoASLR bool
+	// Stats is where a line of counters goes at the end: a file, "-" for standard error, "" for nowhere.
+	Stats string
+	// Wait keeps the first thread parked before its first instruction until a debugger resumes it.
+	Wait bool
+}
+
+// physBase is where guest-physical addresses for payload memory start: above the local APIC's page and the pages that
+// KVM keeps for itself below 4 GiB on Intel hosts.
+const physBase = 4 << 30
+
+// padGPA is the landing pad's guest-physical address, its slot the first.
+const (
+	padGPA   = 2 << 20
+	padSlot  = 0
+	firstAny = 1
+)
+
+// New validates the payload and makes its VM. The payload has not run yet; nothing was mapped if New fails. On the main
+// thread, after hostcall.Init.
+func New(o Options) (*Machine, error) {
+	if o.Device == "" {
+		o.Device = "/dev/kvm"
+	}
+	prog, err := loader.Open(o.Path, o.Args, o.Env, loader.Options{NoRandomize: o.NoASLR})
+	if err != nil {
+		return nil, err
+	}
+	host, err := OpenHost(o.Device)
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{host: host, program: prog, opts: o, log: o.Log, pid: os.Getpid(),
+		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
+	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(host.XCR0) })
+	if err := m.create(); err != nil {
+		return nil, err
+	}
+	registerHandlers()
+	if err := m.keepStats(o.Stats); err != nil {
+		return nil, err
+	}
+	if err := m.keepExe(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Machine) create() (err error) {
+	if m.fds, err = newFDTable(); err != nil {
+		return err
+	}
+	if m.host.Sys.FD, err = m.fds.Relocate(m.host.Sys.FD); err != nil {
+		return err
+	}
+	if m.vm, err = m.host.Sys.CreateVM(); err != nil {
+		return err
+	}
+	if m.vm.FD, err = m.fds.Relocate(m.vm.FD); err != nil {
+		return err
+	}
+	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1))
+	if err := m.mapPad(); err != nil {
+		return err
+	}
+	m.as, err = memory.New(memory.Config{
+		Slots: m.vm, FirstSlot: firstAny, MaxSlots: m.host.Slots,
+		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.opts.NoASLR,
+		Relocate: m.fds.Relocate,
+	})
+	if err != nil {
+		return err
+	}
+	for i, e := range m.pad.PML4Entries() {
+		m.as.SetKernelEntry(i, e)
+	}
+	return nil
+}
+
+func (m *Machine) mapPad() error {
+	mem, err := unix.Mmap(-1, 0, guest.Size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return fmt.Errorf("mapping the landing pad: %w", err)
+	}
+	if err := m.vm.SetMemory(padSlot, 0, padGPA, guest.Size, uintptr(unsafe.Pointer(&mem[0]))); err != nil {
+		return err
+	}
+	m.pad = guest.New(mem, padGPA, m.host.PVM)
+	return nil
+}
+
+// inheritedActions are the dispositions that execve carries over: what was ignored stays ignored.
+func inheritedActions() signal.Table {
+	var t signal.Table
+	for _, sig := range signal.Set(hostcall.InheritedIgnored()).Signals() {
+		t[sig-1].Handler = signal.SigIgn
+	}
+	return t
+}

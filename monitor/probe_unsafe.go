@@ -1,0 +1,162 @@
+package monitor
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/guest"
+	"kmdev/monitor/kvm"
+)
+
+// probe is a VM of one vCPU with the landing pad, a read-only executable large page of code and a writable one of data:
+// enough to see how this host traps. For kmdev doctor.
+type probe struct {
+	v   *kvm.VCPU
+	pad *guest.Pad
+	mem []byte
+	pvm bool
+}
+
+// The probe's guest-physical layout; payload addresses are the same.
+const (
+	probeTables = 0x1000
+	probeCode   = 4 << 20
+	probeData   = 6 << 20
+	probePad    = 16 << 20
+	probeSize   = probePad + guest.Size
+)
+
+// newProbe makes the VM and finds out where SYSCALL enters.
+func newProbe(h *Host) (*probe, error) {
+	p := &probe{pvm: h.PVM}
+	if err := p.build(h); err != nil {
+		return nil, err
+	}
+	io, err := p.enter([]byte{0x0f, 0x05}, 0)
+	if err != nil {
+		return nil, err
+	}
+	if io == guest.PortHypercall && (p.v.Run.Sregs.CS.DPL == 3) == p.pvm {
+		return p, nil
+	}
+	p.pvm = !p.pvm
+	if err := p.build(h); err != nil {
+		return nil, err
+	}
+	if io, err = p.enter([]byte{0x0f, 0x05}, 0); err != nil {
+		return nil, err
+	}
+	if io != guest.PortHypercall {
+		return nil, fmt.Errorf("SYSCALL does not reach the landing pad: exit %d, port %#x", p.v.Run.ExitReason, io)
+	}
+	return p, nil
+}
+
+func (p *probe) build(h *Host) (err error) {
+	vm, err := h.Sys.CreateVM()
+	if err != nil {
+		return err
+	}
+	p.mem, err = unix.Mmap(-1, 0, probeSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return err
+	}
+	if err := vm.SetMemory(0, 0, 0, probeSize, uintptr(unsafe.Pointer(&p.mem[0]))); err != nil {
+		return err
+	}
+	p.pad = guest.New(p.mem[probePad:], probePad, p.pvm)
+	p.tables()
+	if p.v, err = vm.CreateVCPU(0, nil); err != nil {
+		return err
+	}
+	p.pad.InitVCPU(0)
+	if err := p.v.SetCPUID(h.CPUID); err != nil {
+		return err
+	}
+	if err := p.v.SetXCR0(h.XCR0); err != nil {
+		return err
+	}
+	if err := p.v.SetMSRs(p.pad.MSRs()); err != nil {
+		return err
+	}
+	run := p.v.Run
+	p.pad.InitSregs(&run.Sregs, 0, probeTables, 0, 0)
+	run.Sregs.APICBase = apicBase | apicBaseBSP
+	run.ValidRegs = kvm.SyncRegs | kvm.SyncSregs
+	return nil
+}
+
+func (p *probe) tables() {
+	put := func(off int, v uint64) { binary.LittleEndian.PutUint64(p.mem[off:], v) }
+	for i, e := range p.pad.PML4Entries() {
+		put(probeTables+8*i, e)
+	}
+	const dir = guest.Present | guest.Writable | guest.User | guest.Accessed
+	put(probeTables, 0x2000|dir)
+	put(0x2000, 0x3000|dir)
+	put(0x3000+8*2, probeCode|dir&^guest.Writable|guest.Dirty|guest.Large)
+	put(0x3000+8*3, probeData|dir|guest.Dirty|guest.Large|guest.NX)
+}
+
+// enter runs code until the next exit and gives the port it went out by, -1 if by no OUT.
+func (p *probe) enter(code []byte, flags uint64) (int, error) {
+	copy(p.mem[probeCode:], append(code, 0x0f, 0x0b))
+	run := p.v.Run
+	guest.ToUser(&run.Sregs)
+	run.Regs = kvm.Regs{Rip: probeCode, Rsp: probeData + 4096, Rflags: 2 | flags, Rbx: probeData, Rdi: probeCode}
+	run.DirtyRegs = kvm.SyncRegs | kvm.SyncSregs
+	return p.goOn()
+}
+
+func (p *probe) goOn() (int, error) {
+	for {
+		e := p.v.Enter()
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, fmt.Errorf("KVM_RUN: %w", e)
+		}
+		if p.v.Run.ExitReason != kvm.ExitIO {
+			return -1, nil
+		}
+		return int(p.v.Run.IO().Port), nil
+	}
+}
+
+// vector gives the exception that code raises, -1 if none came.
+func (p *probe) vector(code []byte, flags uint64) int {
+	port, err := p.enter(code, flags)
+	if err != nil || port < guest.PortException || port >= guest.PortException+guest.Vectors {
+		return -1
+	}
+	return port - guest.PortException
+}
+
+// exitCost measures a SYSCALL's way to the monitor and back, in microseconds, the best of a few rounds.
+func (p *probe) exitCost() float64 {
+	const rounds, calls = 5, 500
+	best := time.Duration(1<<63 - 1)
+	if _, err := p.enter([]byte{0x0f, 0x05, 0xeb, 0xfc}, 0); err != nil {
+		return -1
+	}
+	run := p.v.Run
+	for range rounds {
+		start := time.Now()
+		for range calls {
+			if p.pvm {
+				run.Regs.Rip, run.Regs.Rflags = run.Regs.Rcx, run.Regs.R11
+			}
+			run.DirtyRegs = kvm.SyncRegs
+			if _, err := p.goOn(); err != nil {
+				return -1
+			}
+		}
+		best = min(best, time.Since(start)/calls)
+	}
+	return float64(best.Nanoseconds()) / 1000
+}

@@ -1,0 +1,251 @@
+package monitor
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/cpu"
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/hypercall"
+	"kmdev/monitor/usermem"
+)
+
+// processCalls are the hypercalls about the process as a whole.
+var processCalls = map[int]handler{
+	unix.SYS_PERSONALITY: (*Thread).setPersonality,
+	unix.SYS_EXECVE:      (*Thread).noExec,
+	unix.SYS_EXECVEAT:    (*Thread).noExec,
+	unix.SYS_RSEQ:        (*Thread).sysRseq,
+}
+
+// addrNoRandomize and personalityGet are personality(2)'s.
+const (
+	addrNoRandomize = 0x0040000
+	personalityGet  = 0xffffffff
+)
+
+func (t *Thread) setPersonality(a *[6]uint64) uint64 {
+	old := t.m.personality.Load()
+	if uint32(a[0]) != personalityGet {
+		t.m.personality.Store(uint64(uint32(a[0])))
+	}
+	return old
+}
+
+func (t *Thread) noExec(*[6]uint64) uint64 {
+	t.m.log.Warn("execve is not served by this version of kmdev: the payload gets ENOSYS")
+	return fail(unix.ENOSYS)
+}
+
+// sysRseq registers a struct rseq. cpu_id is kept current at every hypercall; see abortRseq for the rest.
+func (t *Thread) sysRseq(a *[6]uint64) uint64 {
+	addr, size, flags, sig := a[0], uint32(a[1]), int32(a[2]), uint32(a[3])
+	const unregister = 1
+	if flags == unregister {
+		switch {
+		case t.rseq.addr == 0 || t.rseq.addr != addr || t.rseq.size != size:
+			return fail(unix.EINVAL)
+		case t.rseq.sig != sig:
+			return fail(unix.EPERM)
+		}
+		usermem.WriteUint32(addr+rseqCPUStart, 0)
+		usermem.WriteUint32(addr+rseqCPU, ^uint32(0))
+		t.rseq = rseqArea{}
+		return 0
+	}
+	switch {
+	case flags != 0:
+		return fail(unix.EINVAL)
+	case t.rseq.addr != 0:
+		if t.rseq.addr != addr || t.rseq.size != size {
+			return fail(unix.EINVAL)
+		}
+		if t.rseq.sig != sig {
+			return fail(unix.EPERM)
+		}
+		return fail(unix.EBUSY)
+	case size < rseqMinSize || addr%32 != 0:
+		return fail(unix.EINVAL)
+	}
+	if _, ok := usermem.Host(addr, uint64(size)); !ok {
+		return fail(unix.EFAULT)
+	}
+	t.rseq = rseqArea{addr: addr, size: size, sig: sig, cpu: -1}
+	if !t.updateRseq() {
+		t.rseq = rseqArea{}
+		return fail(unix.EFAULT)
+	}
+	return 0
+}
+
+// updateRseq writes the CPU this thread runs on, if it has moved.
+func (t *Thread) updateRseq() bool {
+	now := int32(currentCPU())
+	if now == t.rseq.cpu {
+		return true
+	}
+	t.rseq.cpu = now
+	a := t.rseq.addr
+	return usermem.WriteUint32(a+rseqCPUStart, uint32(now)) == 0 && usermem.WriteUint32(a+rseqCPU, uint32(now)) == 0 &&
+		usermem.WriteUint32(a+rseqNode, 0) == 0 && usermem.WriteUint32(a+rseqMMCID, uint32(now)) == 0
+}
+
+// exitGroup ends the process; status is wait(2)'s.
+func (m *Machine) exitGroup(t *Thread, status int) {
+	m.reportExit(t, status)
+	m.printStats()
+	t.done = true
+	hostcall.Raw(unix.SYS_EXIT_GROUP, uintptr(status>>8&0xff), 0, 0, 0, 0, 0)
+}
+
+// die ends the process by a signal's default action; its parent sees that signal.
+func (m *Machine) die(sig unix.Signal) {
+	m.reportExit(nil, int(sig))
+	m.printStats()
+	hostcall.ResetForDeath(int(sig))
+}
+
+// waitForEnd keeps a thread out of the way while another one ends the process.
+func (t *Thread) waitForEnd() { select {} }
+
+// xstate is the layout of the payload's XSAVE area.
+func (m *Machine) xstate() *cpu.XState { return m.xstateOnce() }
+
+// Refused is told of each hypercall that is not served: one line in the log for each number, or KM's abort.
+func (m *Machine) Refused(t hypercall.Task, nr uint64, row *hypercall.Row) {
+	name, why := "unknown", "Linux has no such call"
+	if row != nil {
+		name, why = row.Name, row.Note
+	}
+	if m.firstRefusal(nr) {
+		m.log.Warn("hypercall refused", "name", name, "number", nr, "why", why)
+	}
+	if m.opts.AbortUnimplemented {
+		m.log.Error("ending the payload, as --unimplemented=abort asks", "hypercall", name, "number", nr, "tid", t.Tid())
+		m.die(unix.SIGSYS)
+	}
+}
+
+func (m *Machine) firstRefusal(nr uint64) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.warned[nr] {
+		return false
+	}
+	if m.warned == nil {
+		m.warned = map[uint64]bool{}
+	}
+	m.warned[nr] = true
+	return true
+}
+
+// The methods of hypercall.Process.
+
+var _ hypercall.Process = (*Machine)(nil)
+
+// Exe is the payload's executable, ExeFD an open descriptor of it.
+func (m *Machine) Exe() string { return m.exe }
+func (m *Machine) ExeFD() int  { return m.exeFD }
+
+// keepExe keeps the program's file for /proc/self/exe.
+func (m *Machine) keepExe() (err error) {
+	fd, err := unix.FcntlInt(uintptr(m.program.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("keeping %s open: %w", m.program.Exe, err)
+	}
+	if m.exeFD, err = m.fds.Relocate(fd); err != nil {
+		return err
+	}
+	if m.exe, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", m.exeFD)); err != nil {
+		m.exe, err = filepath.Abs(m.program.Exe)
+	}
+	return err
+}
+
+func (m *Machine) HasThread(tid int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.threads[tid] != nil
+}
+
+func (m *Machine) Threads() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.threads)
+}
+
+// Rlimit and SetRlimit are the payload's RLIMIT_NOFILE; the host's own is the same for the soft limit, and wider for the
+// hard one.
+func (m *Machine) Rlimit(resource int) (unix.Rlimit, bool) {
+	if resource != unix.RLIMIT_NOFILE {
+		return unix.Rlimit{}, false
+	}
+	return m.fds.Limit(), true
+}
+
+func (m *Machine) SetRlimit(resource int, l unix.Rlimit) unix.Errno {
+	if resource != unix.RLIMIT_NOFILE {
+		return unix.EINVAL
+	}
+	return m.fds.SetLimit(l)
+}
+
+func (m *Machine) OwnFD(fd int) (int, error) { return m.fds.Relocate(fd) }
+
+// Notef logs once for each format.
+func (m *Machine) Notef(format string, args ...any) {
+	m.mu.Lock()
+	seen := m.noted[format]
+	if m.noted == nil {
+		m.noted = map[string]bool{}
+	}
+	m.noted[format] = true
+	m.mu.Unlock()
+	if !seen {
+		m.log.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+// kontain is what uname's release ends with: language bindings look for it.
+const kontain = ".kontain.KVM"
+
+// Uname makes the host's answer the payload's.
+func (m *Machine) Uname(u *unix.Utsname) {
+	release := unix.ByteSliceToString(u.Release[:])
+	fields := map[string][]byte{"sysname": u.Sysname[:], "nodename": u.Nodename[:], "release": u.Release[:],
+		"version": u.Version[:], "machine": u.Machine[:], "domainname": u.Domainname[:]}
+	set := func(name, text string) {
+		f := fields[name]
+		clear(f)
+		copy(f[:len(f)-1], text)
+	}
+	set("release", release+kontain)
+	for name, text := range maps.All(m.opts.Uname) {
+		set(name, text)
+	}
+}
+
+// ProcFile is the text of the files in /proc/self that describe the payload's memory.
+func (m *Machine) ProcFile(_ hypercall.Task, name string, _ func() []byte) ([]byte, bool) {
+	switch name {
+	case "maps":
+		return m.as.AppendMaps(nil), true
+	case "auxv":
+		return m.start.Auxv(), true
+	case "cmdline":
+		return m.strings(m.start.ArgStart, m.start.ArgEnd), true
+	case "environ":
+		return m.strings(m.start.EnvStart, m.start.EnvEnd), true
+	}
+	return nil, false
+}
+
+// strings reads the argument or environment area as it is now: programs write their title there.
+func (m *Machine) strings(start, end uint64) []byte {
+	b := make([]byte, end-start)
+	return b[:usermem.CopyInSome(b, start)]
+}

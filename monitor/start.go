@@ -1,0 +1,116 @@
+package monitor
+
+import (
+	"fmt"
+	"runtime"
+
+	"kmdev/monitor/debug"
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/kvm"
+	"kmdev/monitor/loader"
+	"kmdev/monitor/memory"
+	"kmdev/monitor/signal"
+	"kmdev/monitor/usermem"
+
+	"golang.org/x/sys/unix"
+)
+
+// image is the payload's address space as the loader fills it.
+type image struct {
+	as *memory.AddressSpace
+}
+
+var _ loader.Memory = image{}
+
+func (i image) MapFile(addr, length uint64, prot int, fd int, off int64, fixed bool) (uint64, unix.Errno) {
+	return i.mmap(addr, length, prot, unix.MAP_PRIVATE, uint64(fd), uint64(off), fixed)
+}
+
+func (i image) MapAnon(addr, length uint64, prot int, fixed bool) (uint64, unix.Errno) {
+	return i.mmap(addr, length, prot, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0, fixed)
+}
+
+func (i image) mmap(addr, length uint64, prot int, flags, fd, off uint64, fixed bool) (uint64, unix.Errno) {
+	if fixed {
+		flags |= unix.MAP_FIXED
+	}
+	r := i.as.Mmap(addr, length, uint64(prot), flags, fd, off)
+	if e := -int64(r); e > 0 && e < 4096 {
+		return 0, unix.Errno(e)
+	}
+	return r, 0
+}
+
+func (i image) ChoosePIEBase(size, align uint64) uint64 {
+	return (i.as.PIEBase() + align - 1) &^ (align - 1)
+}
+
+func (i image) ChooseInterp(size, align uint64) uint64 { return i.as.FreeArea(size, align) }
+
+func (i image) MapStack(size uint64, exec bool) (uint64, unix.Errno) {
+	return i.as.MapStack(size, exec)
+}
+
+func (i image) SetBrk(start uint64) uint64 { return i.as.SetBrk(start) }
+
+func (i image) CopyOut(gva uint64, src []byte) unix.Errno { return usermem.CopyOut(gva, src) }
+
+// MapVDSO maps the host's vDSO, which then tells the time in the guest at native speed.
+func (i image) MapVDSO() (uint64, bool) {
+	v, ok := loader.FindHostVDSO()
+	if !ok {
+		return 0, false
+	}
+	return i.as.MapVDSO(v.VvarStart, v.VvarSize, v.VdsoStart, v.VdsoSize)
+}
+
+// Run maps the program and lets it run. It returns only if the program can't be started; otherwise the process ends as the
+// payload does. channel is the debug channel's descriptor, or -1. On the main thread, which becomes the payload's.
+func (m *Machine) Run(channel int) error {
+	start, err := m.program.Map(image{m.as})
+	if err != nil {
+		return err
+	}
+	m.start = start
+	setComm(m.program.Comm())
+	m.program.Close()
+	t, err := m.firstThread()
+	if err != nil {
+		return err
+	}
+	if channel >= 0 {
+		fd, err := m.fds.Relocate(channel)
+		if err != nil {
+			return fmt.Errorf("debug channel: %w", err)
+		}
+		go func() {
+			if err := debug.Serve(debug.FD(fd), m.Inferior()); err != nil {
+				m.log.Error("debug channel", "err", err)
+			}
+			unix.Close(fd)
+		}()
+	}
+	if m.opts.Wait {
+		t.haltFor(debug.Stop{Reason: debug.StopStart})
+	}
+	t.run()
+	// The payload's first thread has exited and others go on: its host thread stays, as the process's leader must.
+	runtime.KeepAlive(m)
+	select {}
+}
+
+func (m *Machine) firstThread() (*Thread, error) {
+	t, err := m.newThread()
+	if err != nil {
+		return nil, err
+	}
+	t.sig = signal.NewThreadState(signal.Set(hostcall.InheritedMask()))
+	t.enroll()
+	hostcall.SetMainThread(t.tid)
+	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: initialFlags}
+	t.load(&regs, 0, 0)
+	return t, nil
+}
+
+// initialFlags is RFLAGS of a new process: interrupts on, and the bit that is always 1.
+const initialFlags = 0x202

@@ -1,0 +1,63 @@
+package monitor
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/kvm"
+)
+
+// Stats says what a payload has cost: one line for people and benchmarks.
+type Stats struct {
+	Runs    uint64 // KVM_RUN calls, that is exits
+	Ioctls  uint64 // other vCPU ioctls
+	VCPUs   int
+	Faults  uint64 // page faults that came out of the guest
+	Private uint64 // peak private memory of the monitor process besides the payload's, in bytes; 0 if unknown
+}
+
+// Stats reads the counters.
+func (m *Machine) Stats() Stats {
+	s := Stats{Faults: m.as.Stats().Faults}
+	s.Runs, s.Ioctls = kvm.Counters()
+	m.mu.Lock()
+	s.VCPUs = m.vcpus
+	m.mu.Unlock()
+	return s
+}
+
+func (s Stats) String() string {
+	return fmt.Sprintf("runs=%d ioctls=%d vcpus=%d faults=%d", s.Runs, s.Ioctls, s.VCPUs, s.Faults)
+}
+
+// printStats is for --stats: the payload may have closed or replaced standard error, so the line goes to a descriptor kept
+// from the start.
+func (m *Machine) printStats() {
+	if m.statsFD < 0 {
+		return
+	}
+	line := []byte("kmdev: stats " + m.Stats().String() + "\n")
+	unix.Write(m.statsFD, line)
+}
+
+// keepStats opens where --stats writes: standard error, or a file.
+func (m *Machine) keepStats(to string) error {
+	m.statsFD = -1
+	var fd int
+	var err error
+	switch to {
+	case "":
+		return nil
+	case "-":
+		fd, err = unix.FcntlInt(uintptr(os.Stderr.Fd()), unix.F_DUPFD_CLOEXEC, 0)
+	default:
+		fd, err = unix.Open(to, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|unix.O_CLOEXEC, 0o666)
+	}
+	if err != nil {
+		return fmt.Errorf("--stats=%s: %w", to, err)
+	}
+	m.statsFD, err = m.fds.Relocate(fd)
+	return err
+}

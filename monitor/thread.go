@@ -1,0 +1,200 @@
+package monitor
+
+import (
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"kmdev/monitor/guest"
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/hypercall"
+	"kmdev/monitor/kvm"
+	"kmdev/monitor/signal"
+	"kmdev/monitor/usermem"
+
+	"golang.org/x/sys/unix"
+)
+
+// Thread is a payload thread: a vCPU, a host thread (tid is the payload's and the host's) and what Linux keeps per
+// task. All fields belong to the thread itself but want and those of park.
+type Thread struct {
+	m       *Machine
+	tid     int
+	v       *vcpu
+	block   *hostcall.Block
+	scratch *hypercall.Scratch
+	sig     *signal.ThreadState
+	args    [6]uint64
+	ctx     *signal.Context
+	xsave   []byte // buffer for KVM_GET_XSAVE, allocated at first use
+
+	// How the vCPU stands; see arrive and prepare.
+	dirty            uint64 // sync_regs to write at the next entry
+	kernel           bool   // it is inside the landing pad's supervisor code
+	sysret           bool   // … at the SYSCALL entry
+	padRIP, padFlags uint64
+	vector           int
+	frame            guest.Frame
+	generation       uint64 // the address space's, before the entry
+
+	// busy: signals may be pending, or a restart is to be decided, before the next entry.
+	busy bool
+	held []signal.Siginfo // taken from the host already
+	done bool
+	// call is the number of the hypercall whose result is in RAX and may still be a restart code; -1 otherwise.
+	call int64
+
+	restart func(hypercall.Task) uint64 // for restart_syscall
+
+	clearTID uint64 // set_tid_address
+	robust   struct{ head, length uint64 }
+	rseq     rseqArea
+
+	// want holds requests of other threads; whoever sets a bit kicks the thread after.
+	want atomic.Uint32
+	park parking
+
+	stepping  bool // TF is ours
+	payloadTF bool // TF is the payload's as well
+	stepFrom  uint64
+	stepTo    uint64
+}
+
+// Bits of Thread.want.
+const (
+	wantStop = 1 << iota // park for the debugger
+	wantExit             // the process is going away
+)
+
+// newThread makes the state of a thread; the caller's host thread is not yet the thread's own.
+func (m *Machine) newThread() (*Thread, error) {
+	v, err := m.takeVCPU()
+	if err != nil {
+		return nil, err
+	}
+	b, err := hostcall.New()
+	if err != nil {
+		m.giveBack(v)
+		return nil, err
+	}
+	t := &Thread{m: m, v: v, block: b, scratch: hypercall.NewScratch(), sig: signal.NewThreadState(0), call: -1}
+	t.park.init()
+	return t, nil
+}
+
+// enroll makes the thread one of the machine's. On its own host thread.
+func (t *Thread) enroll() {
+	t.tid = unix.Gettid()
+	m := t.m
+	m.mu.Lock()
+	m.threads[t.tid] = t
+	m.order = append(m.order, t)
+	m.running++
+	m.mu.Unlock()
+	growProcs(len(m.order))
+}
+
+// growProcs keeps more Ps than vCPUs that can run, so that coming back from KVM_RUN finds an idle one at once. It stops
+// the world, so it doubles.
+func growProcs(threads int) {
+	need := min(threads+2, runtime.NumCPU()+2)
+	if p := runtime.GOMAXPROCS(0); p < need {
+		runtime.GOMAXPROCS(need)
+	}
+}
+
+// exit ends the thread: what Linux's mm_release does, then the vCPU goes back. On the thread itself.
+func (t *Thread) exit(status int) {
+	m := t.m
+	t.done = true
+	t.releaseRobust()
+	if t.clearTID != 0 {
+		if usermem.WriteUint32(t.clearTID, 0) == 0 {
+			t.wake(t.clearTID)
+		}
+	}
+	m.mu.Lock()
+	delete(m.threads, t.tid)
+	for i, o := range m.order {
+		if o == t {
+			m.order = append(m.order[:i:i], m.order[i+1:]...)
+			break
+		}
+	}
+	m.running--
+	last := m.running == 0
+	m.mu.Unlock()
+	if last {
+		m.exitGroup(t, status)
+	}
+	m.giveBack(t.v)
+	t.block.Free()
+	t.scratch.Free()
+	m.threadGone(t, status)
+}
+
+// wake wakes one waiter on the futex at gva, as the kernel does for a cleared tid.
+func (t *Thread) wake(gva uint64) {
+	const futexWake = 1 // not FUTEX_PRIVATE_FLAG: a waiter may be in another process
+	if host, ok := usermem.Host(gva, 4); ok {
+		hostcall.Raw(unix.SYS_FUTEX, host, futexWake, 1, 0, 0, 0)
+	}
+}
+
+// xsaveBuf reads the thread's vector state. On the thread itself.
+func (t *Thread) xsaveBuf() ([]byte, error) {
+	if t.xsave == nil {
+		t.xsave = make([]byte, max(t.m.host.Sys.Check(kvm.CapXsave2), kvm.LegacyXsaveSize))
+	}
+	if err := t.v.GetXsave(t.xsave); err != nil {
+		return nil, err
+	}
+	return t.xsave, nil
+}
+
+// The methods of hypercall.Task.
+
+var _ hypercall.Task = (*Thread)(nil)
+
+// HostMask is what the host blocks for the thread; IgnoredMask the part of it that the payload ignores.
+func (t *Thread) HostMask() uint64    { return uint64(t.m.hostMask(t)) }
+func (t *Thread) IgnoredMask() uint64 { return uint64(t.m.ignored()) }
+
+func (t *Thread) Scratch() *hypercall.Scratch               { return t.scratch }
+func (t *Thread) Pid() int                                  { return t.m.pid }
+func (t *Thread) Tid() int                                  { return t.tid }
+func (t *Thread) FDLimit() int                              { return t.m.fds.bound }
+func (t *Thread) Process() hypercall.Process                { return t.m }
+func (t *Thread) SetRestart(fn func(hypercall.Task) uint64) { t.restart = fn }
+
+// Sleep makes a host call that may sleep. A signal of the payload's, or a kick, ends it.
+func (t *Thread) Sleep(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
+	return t.block.Call(uint64(t.m.hostMask(t)), nr, a0, a1, a2, a3, a4, a5)
+}
+
+// SleepMasked sleeps in a call that swaps the mask itself. A signal that it lets in is delivered whatever the thread's own
+// mask says, and the handler's frame brings that mask back; without one it comes back at once.
+func (t *Thread) SleepMasked(mask uint64, nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
+	r := t.Sleep(nr, a0, a1, a2, a3, a4, a5)
+	if t.block.Taken() {
+		t.sig.SetTemporary(signal.Set(mask))
+		t.busy = true
+	}
+	return r
+}
+
+// spawn starts the thread on a host thread of its own and returns its tid, once it exists. setup runs there before anything
+// of the payload does.
+func (t *Thread) spawn(setup func()) int {
+	tid := make(chan int, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the host thread ends with the goroutine
+		t.enroll()
+		setup()
+		tid <- t.tid
+		t.run()
+	}()
+	return <-tid
+}
+
+func (t *Thread) String() string { return fmt.Sprintf("thread %d", t.tid) }

@@ -34,25 +34,43 @@ type opener struct {
 // openFlags: O_NONBLOCK and O_NOCTTY so that naming a FIFO or a terminal neither waits nor takes the terminal.
 const openFlags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
 
-// exec opens path relative to dirfd for execution and reads its head. at carries execveat(2)'s flags.
+// exec opens path relative to dirfd for execution and reads its head. at carries execveat(2)'s flags. Only a regular file
+// is opened at all: opening a device can have effects.
 func (o *opener) exec(dirfd int, path string, at int) (*file, *fault) {
+	if path == "" && at&unix.AT_EMPTY_PATH == 0 {
+		return nil, explainPath(unix.ENOENT)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(dirfd, path, &st, at); err != nil {
+		return nil, explainPath(toErrno(err))
+	}
+	if bad := regular(st.Mode); bad != nil {
+		return nil, bad
+	}
 	fd, errno := o.openFd(dirfd, path, at)
 	if errno != 0 {
-		return nil, explainOpen(dirfd, path, at, errno)
+		return nil, explainOpen(st.Mode, errno)
 	}
 	f := &file{fd: fd}
-	if bad := o.check(f); bad != nil {
+	bad := o.check(f)
+	if bad == nil {
+		bad = f.readHead()
+	}
+	if bad != nil {
 		f.close()
 		return nil, bad
 	}
+	return f, nil
+}
+
+func (f *file) readHead() *fault {
 	buf := make([]byte, headSize)
 	n, errno := f.pread(buf, 0)
 	if errno != 0 {
-		f.close()
-		return nil, faultf(errno, "cannot be read: %s", errno)
+		return faultf(errno, "cannot be read: %s", errno)
 	}
 	f.head = buf[:n]
-	return f, nil
+	return nil
 }
 
 // interp opens an interpreter that a program names. An empty name is EACCES here, not ENOENT as from user space: Linux
@@ -70,9 +88,6 @@ func (o *opener) openFd(dirfd int, path string, at int) (int, unix.Errno) {
 		flags |= unix.O_NOFOLLOW
 	}
 	if path == "" {
-		if at&unix.AT_EMPTY_PATH == 0 {
-			return -1, unix.ENOENT
-		}
 		dirfd, path, flags = unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(dirfd), openFlags
 	}
 	for {
@@ -92,8 +107,8 @@ func (o *opener) check(f *file) *fault {
 	if err := unix.Fstat(f.fd, &st); err != nil {
 		return faultf(toErrno(err), "cannot be examined: %s", toErrno(err))
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return faultf(unix.EACCES, "%s", notRegular(st.Mode))
+	if bad := regular(st.Mode); bad != nil { // it may have been replaced meanwhile
+		return bad
 	}
 	f.size, f.mode = st.Size, st.Mode
 	if errno := faccessat2(f.fd); errno != 0 {
@@ -137,21 +152,43 @@ func (f *file) bytes(off, length uint64) (b []byte, ok bool) {
 	return b, errno == 0 && n == len(b)
 }
 
-func explainOpen(dirfd int, path string, at int, errno unix.Errno) *fault {
-	var st unix.Stat_t
-	if unix.Fstatat(dirfd, path, &st, at&(unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH)) == nil && errno != unix.ELOOP {
-		if st.Mode&unix.S_IFMT != unix.S_IFREG {
-			return faultf(unix.EACCES, "%s", notRegular(st.Mode))
-		}
-		if errno == unix.EACCES && st.Mode&0o111 != 0 {
-			return faultf(errno, "may not be read by this user; kmdev has to read a program to run it: chmod +r it")
-		}
+// regular refuses what is no regular file.
+func regular(mode uint32) *fault {
+	kind := mode & unix.S_IFMT
+	if kind == unix.S_IFREG {
+		return nil
 	}
+	if kind == unix.S_IFLNK {
+		return faultf(unix.ELOOP, "is a symbolic link, which was not to be followed")
+	}
+	if s, ok := fileKinds[kind]; ok {
+		return faultf(unix.EACCES, "%s", s)
+	}
+	return faultf(unix.EACCES, "is not a regular file")
+}
+
+var fileKinds = map[uint32]string{
+	unix.S_IFDIR: "is a directory, not a program", unix.S_IFIFO: "is a FIFO, not a program", unix.S_IFSOCK: "is a socket, not a program",
+	unix.S_IFCHR: "is a device, not a program", unix.S_IFBLK: "is a device, not a program",
+}
+
+// explainOpen is for a file that can be found but not opened.
+func explainOpen(mode uint32, errno unix.Errno) *fault {
+	switch {
+	case errno != unix.EACCES:
+		return explainPath(errno)
+	case mode&0o111 == 0:
+		return faultf(errno, "is not executable: chmod +x it")
+	}
+	return faultf(errno, "may not be read by this user; kmdev has to read a program to run it: chmod +r it")
+}
+
+func explainPath(errno unix.Errno) *fault {
 	switch errno {
 	case unix.ENOENT:
 		return faultf(errno, "no such file")
 	case unix.EACCES:
-		return faultf(errno, "permission denied: this user may not read the file or enter a directory on the way to it")
+		return faultf(errno, "permission denied: this user may not enter a directory on the way to it")
 	case unix.ENOTDIR:
 		return faultf(errno, "a part of the path is not a directory")
 	case unix.ELOOP:
@@ -176,18 +213,6 @@ func explainAccess(fd int, mode uint32, errno unix.Errno) *fault {
 		return faultf(errno, "is not executable: chmod +x it")
 	}
 	return faultf(errno, "may not be run by this user: permission denied")
-}
-
-var fileKinds = map[uint32]string{
-	unix.S_IFDIR: "is a directory, not a program", unix.S_IFIFO: "is a FIFO, not a program", unix.S_IFSOCK: "is a socket, not a program",
-	unix.S_IFCHR: "is a device, not a program", unix.S_IFBLK: "is a device, not a program", unix.S_IFLNK: "is a symbolic link that may not be followed",
-}
-
-func notRegular(mode uint32) string {
-	if s, ok := fileKinds[mode&unix.S_IFMT]; ok {
-		return s
-	}
-	return "is not a regular file"
 }
 
 func toErrno(err error) unix.Errno {

@@ -104,18 +104,65 @@ func openFile(t *testing.T, path string, content []byte) {
 // fuzzPath is one file for all inputs of a worker.
 func fuzzPath(f *testing.F) string { return filepath.Join(f.TempDir(), "f") }
 
-// FuzzOpen loads hostile ELF files.
-func FuzzOpen(f *testing.F) {
-	f.Add(tinyELF().bytes()[:0x1100])
+// seedHeads are the first bytes of small programs: short, so that mutations hit something.
+func seedHeads() (heads [][]byte) {
+	heads = append(heads, tinyELF().bytes()[:ehdrSize+phdrSize])
 	for _, interp := range []string{"/lib64/ld-linux-x86-64.so.2", "/nowhere", "/bin/true", "/etc/passwd"} {
-		e := tinyELF()
-		e.typ = etDyn
-		e.load(0x403000, 0, 0x1000, 0x5000, pfR|pfW)
-		e.interp(interp + "\x00")
-		f.Add(e.bytes()[:0x1200])
+		for _, typ := range []uint16{etExec, etDyn} {
+			e := tinyELF()
+			e.typ = typ
+			e.load(0x403000, 0, 0x1000, 0x5000, pfR|pfW)
+			e.interp(interp + "\x00")
+			e.phdrs[2].off = 0x100
+			e.put(0x100, []byte(interp+"\x00"))
+			heads = append(heads, e.bytes()[:0x140])
+		}
+	}
+	return heads
+}
+
+// FuzzOpen loads hostile ELF files of size bytes that begin with head.
+func FuzzOpen(f *testing.F) {
+	for _, head := range seedHeads() {
+		f.Add(head, uint16(3*pageSize))
 	}
 	path := fuzzPath(f)
-	f.Fuzz(func(t *testing.T, content []byte) { openFile(t, path, content) })
+	f.Fuzz(func(t *testing.T, head []byte, size uint16) {
+		openFile(t, path, resize(head, int(size)))
+	})
+}
+
+func resize(head []byte, size int) []byte {
+	b := make([]byte, size)
+	copy(b, head)
+	return b
+}
+
+// FuzzVerdict has the kernel load the same files. Errnos must be equal; only what the kernel finds after the point of no
+// return may differ, since it is the payload's address space that counts, and some files are refused early.
+func FuzzVerdict(f *testing.F) {
+	for _, head := range seedHeads() {
+		f.Add(head, uint16(3*pageSize))
+	}
+	dir := f.TempDir()
+	n := 0
+	f.Fuzz(func(t *testing.T, head []byte, size uint16) {
+		if isScript(head) {
+			t.Skip("FuzzScript's")
+		}
+		n++
+		path := writeFile(t, filepath.Join(dir, fmt.Sprint(n)), resize(head, int(size)), 0o755)
+		defer os.Remove(path)
+		argv := []string{"x"}
+		ours := verdictOf(t, path, argv, nil)
+		theirs := execNative(t, path, argv, nil, nil)
+		if ours.fatal {
+			ours.errno = 0
+		}
+		if ours.errno != theirs.errno {
+			t.Errorf("ours %v, kernel %v", ours, theirs)
+		}
+	})
 }
 
 // FuzzPhdr loads a small program with one arbitrary PT_LOAD: what FuzzOpen's mutations reach only after long.

@@ -82,29 +82,39 @@ type native struct {
 	out io.Reader
 }
 
-var nativeBinary string
+// fixtures is where startFixture keeps what it has compiled.
+var fixtures string
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "kmdev-signal-")
 	if err != nil {
 		panic(err)
 	}
-	nativeBinary = filepath.Join(dir, "native")
+	fixtures = dir
 	code := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-func startNative(t *testing.T) *native {
+// buildFixture compiles testdata/name.c, once.
+func buildFixture(t *testing.T, name string) string {
 	t.Helper()
-	if _, err := os.Stat(nativeBinary); err != nil {
-		gcc := exec.Command("gcc", "-O1", "-static", "-no-pie", "-fno-pie", "-mno-red-zone", "-Wall", "-Werror",
-			"-o", nativeBinary, "testdata/native.c")
-		if msg, err := gcc.CombinedOutput(); err != nil {
-			t.Fatalf("gcc: %v\n%s", err, msg)
-		}
+	binary := filepath.Join(fixtures, name)
+	if _, err := os.Stat(binary); err == nil {
+		return binary
 	}
-	cmd := exec.Command(nativeBinary)
+	gcc := exec.Command("gcc", "-O1", "-static", "-no-pie", "-fno-pie", "-mno-red-zone", "-Wall", "-Werror",
+		"-o", binary, filepath.Join("testdata", name+".c"))
+	if msg, err := gcc.CombinedOutput(); err != nil {
+		t.Fatalf("gcc: %v\n%s", err, msg)
+	}
+	return binary
+}
+
+// startFixture runs a fixture until the test ends.
+func startFixture(t *testing.T, name string) (io.Writer, io.Reader) {
+	t.Helper()
+	cmd := exec.Command(buildFixture(t, name))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -123,6 +133,12 @@ func startNative(t *testing.T) *native {
 			t.Error(err)
 		}
 	})
+	return in, out
+}
+
+func startNative(t *testing.T) *native {
+	t.Helper()
+	in, out := startFixture(t, "native")
 	return &native{t: t, in: in, out: out}
 }
 

@@ -9,7 +9,7 @@ import (
 // The system calls below take their pointers as the payload passed them (0 is NULL) and return Linux's errno: they
 // check sizes and read memory before they change anything, and write results last.
 
-// Sigaction is rt_sigaction(2).
+// Sigaction is rt_sigaction(2). The Change counts even where the result could not be written (EFAULT).
 func (a *Actions) Sigaction(m Mem, sig int32, act, old, size uint64) (Change, unix.Errno) {
 	if size != sigsetSize {
 		return Change{}, unix.EINVAL
@@ -120,6 +120,9 @@ func (t *ThreadState) TemporaryMask(m Mem, set, size uint64) unix.Errno {
 func (t *ThreadState) Sigpending(m Mem, pending Set, set, size uint64) unix.Errno {
 	if size > sigsetSize {
 		return unix.EINVAL
+	}
+	if size == 0 {
+		return 0
 	}
 	return writeSet(m, set, pending&t.blocked, int(size))
 }

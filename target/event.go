@@ -30,7 +30,7 @@ type Stop struct {
 	Reason  StopReason
 	Siginfo Siginfo        // StopSignal
 	Addr    uint64         // StopBreakpoint: its address. StopWatch: first byte touched
-	Watch   BreakpointKind // StopWatch
+	Watch   BreakpointKind // StopWatch: which kind; StopBreakpoint: Software or Hardware
 	Syscall int            // StopSyscallEntry, StopSyscallReturn
 	Regs    Regs           // of the thread, at the stop
 }

@@ -7,8 +7,11 @@ type Process interface {
 	// Info gives the constant facts.
 	Info() Info
 
-	// Threads lists the threads, the first one created first.
-	Threads() ([]Thread, error)
+	// Threads lists the threads' tids, the first one created first.
+	Threads() ([]int, error)
+
+	// Thread describes one thread; ErrNoThread.
+	Thread(tid int) (Thread, error)
 
 	// Registers gives a stopped thread's general registers; ErrRunning, ErrNoThread.
 	Registers(tid int) (Regs, error)

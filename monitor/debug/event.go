@@ -25,10 +25,10 @@ const (
 // Stop says why a thread is parked.
 type Stop struct {
 	Reason  StopReason
-	Siginfo Siginfo // StopSignal: the signal about to be delivered
-	Addr    uint64  // StopBreakpoint: where it was set; StopWatch: first byte touched
-	Watch   BreakpointKind
-	Syscall int // StopSyscallEntry, StopSyscallReturn: its number
+	Siginfo Siginfo        // StopSignal: the signal about to be delivered
+	Addr    uint64         // StopBreakpoint: where it was set; StopWatch: first byte touched
+	Watch   BreakpointKind // StopWatch: which kind; StopBreakpoint: Software or Hardware
+	Syscall int            // StopSyscallEntry, StopSyscallReturn: its number
 }
 
 // StopReason tells stops apart.

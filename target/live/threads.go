@@ -10,31 +10,38 @@ import (
 	"kmdev/target"
 )
 
-// Threads lists the payload's threads. Names and cores are the host threads' own.
-func (p *Process) Threads() ([]target.Thread, error) {
+// Threads lists the payload's threads.
+func (p *Process) Threads() ([]int, error) {
 	list, err := p.client.Threads()
 	if err != nil {
 		return nil, errorOf(err)
 	}
-	out := make([]target.Thread, len(list))
+	tids := make([]int, len(list))
 	for i, t := range list {
-		out[i] = target.Thread{Tid: t.Tid, Name: p.threadName(t.Tid), Core: p.threadCore(t.Tid)}
+		tids[i] = t.Tid
 	}
-	return out, nil
+	return tids, nil
 }
 
-func (p *Process) threadName(tid int) string {
-	comm, _ := os.ReadFile(p.taskFile(tid, "comm"))
-	return string(bytes.TrimSuffix(comm, []byte("\n")))
-}
-
-// threadCore reads the field "processor" of /proc/PID/task/TID/stat (proc_pid_stat(5)).
-func (p *Process) threadCore(tid int) int {
+// Thread describes one thread by its host thread, whose name and CPU are its own.
+func (p *Process) Thread(tid int) (target.Thread, error) {
+	comm, err := os.ReadFile(p.taskFile(tid, "comm"))
+	if err != nil {
+		return target.Thread{}, target.ErrNoThread
+	}
 	stat, _ := os.ReadFile(p.taskFile(tid, "stat"))
-	_, rest, ok := bytes.Cut(stat, []byte(") "))
-	fields := bytes.Fields(rest)
+	return target.Thread{Tid: tid, Name: string(bytes.TrimSuffix(comm, []byte("\n"))), Core: coreOf(stat)}, nil
+}
+
+// coreOf finds the field "processor" of /proc/PID/task/TID/stat (proc_pid_stat(5)).
+func coreOf(stat []byte) int {
+	end := bytes.LastIndex(stat, []byte(") ")) // the name before it may hold anything
+	if end < 0 {
+		return -1
+	}
+	fields := bytes.Fields(stat[end+2:])
 	const processor = 39 - 3 // the first field after the name is number 3
-	if !ok || len(fields) <= processor {
+	if len(fields) <= processor {
 		return -1
 	}
 	core, err := strconv.Atoi(string(fields[processor]))

@@ -11,6 +11,7 @@ import (
 
 	"kmdev/monitor/cpu"
 	"kmdev/monitor/guest"
+	"kmdev/monitor/hostcall"
 	"kmdev/monitor/kvm"
 	"kmdev/monitor/usermem"
 )
@@ -135,11 +136,11 @@ func (e *examiner) vectors() {
 }
 
 func (e *examiner) limits() {
-	if _, err := newFDTable(); err != nil {
-		e.add(Missing, "descriptors", "raise the hard limit: ulimit -Hn 1048576", "%v", err)
+	if hostcall.FDBound() == 0 {
+		e.add(Missing, "descriptors", "raise the hard limit: ulimit -Hn 1048576", "a hard limit of %d leaves no room for the monitor's own", hostcall.InheritedNofile().Max)
 		return
 	}
-	e.add(Good, "descriptors", "", "room for %d of the monitor's own above the payload's", reserve)
+	e.add(Good, "descriptors", "", "%d for the payload, room for %d of the monitor's own above", hostcall.FDBound(), hostcall.FDEnd()-hostcall.FDBound())
 }
 
 // probe runs a few instructions in a VM and reports how this host traps.

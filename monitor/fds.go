@@ -18,25 +18,11 @@ type fdTable struct {
 	limit unix.Rlimit // the payload's RLIMIT_NOFILE; Cur ≤ Max ≤ bound
 }
 
-const (
-	// reserve is how many descriptors the monitor needs at most: a vCPU each, the VM, the device, the debug channel.
-	reserve = 4096 + 64
-	// roomy is how far a payload may raise its limit at least, if its hard limit allows. The kernel's table grows with the
-	// highest number in use (8 bytes each), so the monitor's can't simply be the highest there are.
-	roomy = 32768
-)
-
 func newFDTable() (*fdTable, error) {
+	bound := uint64(hostcall.FDBound())
 	l := hostcall.InheritedNofile()
-	bound := max(l.Cur, min(l.Max, roomy))
-	if l.Max < bound+reserve {
-		wide := unix.Rlimit{Cur: bound + reserve, Max: bound + reserve}
-		if prlimit(unix.RLIMIT_NOFILE, &wide) != nil {
-			if l.Max <= reserve+64 {
-				return nil, fmt.Errorf("RLIMIT_NOFILE is %d with no way to raise it: kmdev needs %d descriptors of its own; raise the hard limit (ulimit -Hn)", l.Max, reserve)
-			}
-			bound = l.Max - reserve
-		}
+	if bound == 0 {
+		return nil, fmt.Errorf("no descriptors for the monitor above the payload's %d: raise the hard limit (ulimit -Hn)", l.Max)
 	}
 	l.Cur, l.Max = min(l.Cur, bound), min(l.Max, bound)
 	t := &fdTable{bound: int(bound), limit: l}
@@ -45,7 +31,7 @@ func newFDTable() (*fdTable, error) {
 
 // apply makes the payload's soft limit the host's. The hard limit stays wide enough for Relocate.
 func (t *fdTable) apply() error {
-	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: t.limit.Cur, Max: uint64(t.bound) + reserve})
+	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: t.limit.Cur, Max: uint64(hostcall.FDEnd())})
 }
 
 // SetLimit is the payload's setrlimit(RLIMIT_NOFILE).
@@ -74,7 +60,7 @@ func prlimit(resource int, r *unix.Rlimit) error {
 func (t *fdTable) Relocate(fd int) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	wide := unix.Rlimit{Cur: uint64(t.bound) + reserve, Max: uint64(t.bound) + reserve}
+	wide := unix.Rlimit{Cur: uint64(hostcall.FDEnd()), Max: uint64(hostcall.FDEnd())}
 	if err := prlimit(unix.RLIMIT_NOFILE, &wide); err != nil {
 		return fd, fmt.Errorf("raising RLIMIT_NOFILE: %w", err)
 	}

@@ -101,9 +101,7 @@ func (i inferior) Stop(tid int) error {
 		if err != nil {
 			return err
 		}
-		if p, _ := t.park.state(); !p {
-			t.stopThread()
-		}
+		t.requestStop()
 		return nil
 	}
 	m.debug.mu.Lock()
@@ -112,9 +110,7 @@ func (i inferior) Stop(tid int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, t := range m.order {
-		if p, _ := t.park.state(); !p {
-			t.stopThread()
-		}
+		t.requestStop()
 	}
 	return nil
 }

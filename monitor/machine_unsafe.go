@@ -34,6 +34,7 @@ type Machine struct {
 	start   loader.Start
 	pid     int
 	exe     string
+	floor   Floor
 	statsFD int
 	exeFD   int
 
@@ -73,6 +74,8 @@ type Options struct {
 	NoASLR bool
 	// Stats is where a line of counters goes at the end: a file, "-" for standard error, "" for nowhere.
 	Stats string
+	// Floor measures the bare host first, in this process, for the line of counters.
+	Floor bool
 	// Wait keeps the first thread parked before its first instruction until a debugger resumes it.
 	Wait bool
 }
@@ -80,6 +83,9 @@ type Options struct {
 // physBase is where guest-physical addresses for payload memory start: above the local APIC's page and the pages that
 // KVM keeps for itself below 4 GiB on Intel hosts.
 const physBase = 4 << 30
+
+// otherFDs is how many descriptors the monitor needs besides its vCPUs'.
+const otherFDs = 16
 
 // padGPA is the landing pad's guest-physical address, its slot the first.
 const (
@@ -104,6 +110,11 @@ func New(o Options) (*Machine, error) {
 	}
 	m := &Machine{host: host, program: prog, opts: o, log: o.Log, pid: os.Getpid(),
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
+	if o.Floor {
+		if m.floor, err = MeasureFloor(host); err != nil {
+			return nil, err
+		}
+	}
 	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(host.XCR0) })
 	if err := m.create(); err != nil {
 		return nil, err
@@ -131,7 +142,7 @@ func (m *Machine) create() (err error) {
 	if m.vm.FD, err = m.fds.Relocate(m.vm.FD); err != nil {
 		return err
 	}
-	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1))
+	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1), hostcall.FDEnd()-hostcall.FDBound()-otherFDs)
 	if err := m.mapPad(); err != nil {
 		return err
 	}

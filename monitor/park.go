@@ -55,10 +55,10 @@ func (m *Machine) emit(e debug.Event) bool {
 // halt parks the thread and returns what its debugger wants of it. Without a debugger it returns Continue at once, except for
 // the stop at the start, which waits for one. On the thread itself, with registers that are the payload's.
 func (t *Thread) halt(stop debug.Stop) debug.Action {
-	t.want.And(^uint32(wantStop))
 	t.stepping = false
 	t.park.mu.Lock()
 	t.park.parked, t.park.stop = true, stop
+	t.want.And(^uint32(wantStop)) // the request, if there is one, is satisfied
 	t.park.mu.Unlock()
 	if !t.m.emit(debug.Event{Kind: debug.EventStopped, Tid: t.tid, Stop: stop}) && stop.Reason != debug.StopStart {
 		t.m.debugResume(t, debug.Action{Tid: t.tid})
@@ -216,11 +216,23 @@ func (m *Machine) reportExit(t *Thread, status int) {
 	if t != nil {
 		tid = t.tid
 	}
+	m.mu.Lock()
+	threads := append([]*Thread(nil), m.order...)
+	m.mu.Unlock()
+	for _, o := range threads {
+		if o.tid != tid {
+			m.emit(debug.Event{Kind: debug.EventThreadExited, Tid: o.tid, Status: uint32(status)})
+		}
+	}
 	m.emit(debug.Event{Kind: debug.EventExited, Tid: tid, Status: uint32(status)})
 }
 
-// stopThread asks t to park.
-func (t *Thread) stopThread() {
-	t.want.Or(wantStop)
-	hostcall.Kick(t.tid)
+// requestStop asks t to park, if it is not parked.
+func (t *Thread) requestStop() {
+	t.park.mu.Lock()
+	defer t.park.mu.Unlock()
+	if !t.park.parked {
+		t.want.Or(wantStop)
+		hostcall.Kick(t.tid)
+	}
 }

@@ -27,7 +27,9 @@ const (
 	probeCode   = 4 << 20
 	probeData   = 6 << 20
 	probePad    = 16 << 20
-	probeSize   = probePad + guest.Size
+	probeTouch  = 64 << 20 // guest-physical and virtual: memory that nobody has touched
+	touchPages  = 8192
+	probeSize   = probeTouch + touchPages*4096
 )
 
 // newProbe makes the VM and finds out where SYSCALL enters.
@@ -68,7 +70,8 @@ func (p *probe) build(h *Host) (err error) {
 	if err := vm.SetMemory(0, 0, 0, probeSize, uintptr(unsafe.Pointer(&p.mem[0]))); err != nil {
 		return err
 	}
-	p.pad = guest.New(p.mem[probePad:], probePad, p.pvm)
+	unix.Madvise(p.mem, unix.MADV_NOHUGEPAGE)
+	p.pad = guest.New(p.mem[probePad:probePad+guest.Size], probePad, p.pvm)
 	p.tables()
 	if p.v, err = vm.CreateVCPU(0, nil); err != nil {
 		return err
@@ -100,7 +103,12 @@ func (p *probe) tables() {
 	put(0x2000, 0x3000|dir)
 	put(0x3000+8*2, probeCode|dir&^guest.Writable|guest.Dirty|guest.Large)
 	put(0x3000+8*3, probeData|dir|guest.Dirty|guest.Large|guest.NX)
+	for i := probeTouch / largePage; i < probeSize/largePage; i++ {
+		put(0x3000+8*i, uint64(i)*largePage|dir|guest.Dirty|guest.Large|guest.NX)
+	}
 }
+
+const largePage = 2 << 20
 
 // enter runs code until the next exit and gives the port it went out by, -1 if by no OUT.
 func (p *probe) enter(code []byte, flags uint64) (int, error) {
@@ -135,6 +143,35 @@ func (p *probe) vector(code []byte, flags uint64) int {
 		return -1
 	}
 	return port - guest.PortException
+}
+
+// touchCost measures the guest's first touch of a page that the host has not got either, in microseconds: KVM's own
+// fault on demand. Once per probe.
+func (p *probe) touchCost() float64 {
+	// mov $probeTouch, %edi ; mov $touchPages, %ecx ; 1: movb $1, (%rdi) ; add $4096, %rdi ; dec %ecx ; jnz 1b ; ud2
+	code := []byte{0xbf, 0, 0, 0, 0, 0xb9, 0, 0, 0, 0, 0xc6, 0x07, 0x01, 0x48, 0x81, 0xc7, 0x00, 0x10, 0, 0, 0xff, 0xc9, 0x75, 0xf2}
+	binary.LittleEndian.PutUint32(code[1:], probeTouch)
+	binary.LittleEndian.PutUint32(code[6:], touchPages)
+	start := time.Now()
+	if _, err := p.enter(code, 0); err != nil {
+		return -1
+	}
+	return float64(time.Since(start).Nanoseconds()) / touchPages / 1000
+}
+
+// Floor is what this host's KVM costs with no monitor around it: the measure of everything that kmdev does.
+type Floor struct {
+	Hypercall float64 // SYSCALL, OUT, back; microseconds
+	Touch     float64 // first touch of a 4 KiB page that KVM faults in; microseconds
+}
+
+// MeasureFloor runs bare loops in a VM of their own. It takes some tens of milliseconds. On a locked thread.
+func MeasureFloor(h *Host) (Floor, error) {
+	p, err := newProbe(h)
+	if err != nil {
+		return Floor{}, err
+	}
+	return Floor{Hypercall: p.exitCost(), Touch: p.touchCost()}, nil
 }
 
 // exitCost measures a SYSCALL's way to the monitor and back, in microseconds, the best of a few rounds.

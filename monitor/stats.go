@@ -11,16 +11,16 @@ import (
 
 // Stats says what a payload has cost: one line for people and benchmarks.
 type Stats struct {
-	Runs    uint64 // KVM_RUN calls, that is exits
-	Ioctls  uint64 // other vCPU ioctls
-	VCPUs   int
-	Faults  uint64 // page faults that came out of the guest
-	Private uint64 // peak private memory of the monitor process besides the payload's, in bytes; 0 if unknown
+	Runs   uint64 // KVM_RUN calls, that is exits
+	Ioctls uint64 // other vCPU ioctls
+	VCPUs  int
+	Faults uint64 // page faults that came out of the guest
+	Floor  Floor  // if Options.Floor asked for it
 }
 
 // Stats reads the counters.
 func (m *Machine) Stats() Stats {
-	s := Stats{Faults: m.as.Stats().Faults}
+	s := Stats{Faults: m.as.Stats().Faults, Floor: m.floor}
 	s.Runs, s.Ioctls = kvm.Counters()
 	m.mu.Lock()
 	s.VCPUs = m.vcpus
@@ -29,7 +29,11 @@ func (m *Machine) Stats() Stats {
 }
 
 func (s Stats) String() string {
-	return fmt.Sprintf("runs=%d ioctls=%d vcpus=%d faults=%d", s.Runs, s.Ioctls, s.VCPUs, s.Faults)
+	text := fmt.Sprintf("runs=%d ioctls=%d vcpus=%d faults=%d", s.Runs, s.Ioctls, s.VCPUs, s.Faults)
+	if s.Floor != (Floor{}) {
+		text += fmt.Sprintf(" floor_hypercall_us=%.2f floor_touch_us=%.2f", s.Floor.Hypercall, s.Floor.Touch)
+	}
+	return text
 }
 
 // printStats is for --stats: the payload may have closed or replaced standard error, so the line goes to a descriptor kept

@@ -13,9 +13,10 @@
 // First eight bytes of the environment entry that tells the entry to stand aside, "KMDEVRT0", little-endian.
 #define STAND_ASIDE 0x3054525645444d4b
 
-// kmdev_rt0 is the ELF entry point of a kmdev binary (go build -ldflags='-E kmdev_rt0'), or of the copy of any other that
-// startAgain makes. The kernel enters with the stack at argc, argv, NULL, envp, NULL, auxv; where there is a dynamic linker, it
-// enters likewise with RDX set to its finisher. No Go code may run yet: there is no g and FS may be 0.
+// kmdev_rt0 is the ELF entry point of a kmdev binary (go build -ldflags='-E kmdev_rt0'), or of the copy of any other
+// that startAgain makes. The kernel enters with the stack at argc, argv, NULL, envp, NULL, auxv; where there is a
+// dynamic linker, it enters likewise with RDX set to its finisher. No Go code may run yet: there is no g and FS may be
+// 0.
 TEXT kmdev_rt0(SB),NOSPLIT|NOFRAME,$0
 	MOVQ SP, BX
 	MOVQ DX, R15
@@ -70,6 +71,7 @@ nextDisposition:
 	SYSCALL
 	ADDQ $64, SP
 
+	CALL ·roomForDescriptors(SB)
 	MOVQ BX, ·startVector(SB)
 	CALL ·patchSigtable(SB)
 

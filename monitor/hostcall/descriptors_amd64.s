@@ -1,0 +1,92 @@
+#include "textflag.h"
+
+#define SYS_close     3
+#define SYS_dup2      33
+#define SYS_eventfd2  290
+#define SYS_prlimit64 302
+#define RLIMIT_NOFILE 7
+#define ROOMY         32768
+#define RESERVE       4160
+
+// roomForDescriptors decides which descriptors are the monitor's (fdBound and above) and makes the kernel grow the descriptor
+// table to hold them all. It is part of the entry: later, with threads that share the table, growing it waits for an RCU
+// grace period, 20 ms and more. It needs no g and changes BX and R15 not.
+TEXT ·roomForDescriptors(SB),NOSPLIT|NOFRAME,$0-0
+	SUBQ $16, SP
+	MOVQ ·inheritedNofile+0(SB), R8 // soft
+	MOVQ ·inheritedNofile+8(SB), R9 // hard
+
+	MOVQ $ROOMY, R12 // bound
+	CMPQ R9, R12
+	JCC  atLeastSoft
+	MOVQ R9, R12
+
+atLeastSoft:
+	CMPQ R12, R8
+	JCC  widen
+	MOVQ R8, R12
+
+widen:
+	LEAQ RESERVE(R12), R13 // end of the monitor's range
+	MOVQ R13, 0(SP)
+	MOVQ R9, 8(SP)
+	CMPQ R9, R13
+	JCC  raise
+	MOVQ R13, 8(SP) // needs CAP_SYS_RESOURCE
+
+raise:
+	MOVQ $SYS_prlimit64, AX
+	XORL DI, DI
+	MOVQ $RLIMIT_NOFILE, SI
+	MOVQ SP, DX
+	XORL R10, R10
+	SYSCALL
+	TESTQ AX, AX
+	JZ   grow
+
+	// Not allowed: the payload gets less than its hard limit, at worst half of it.
+	MOVQ R9, R13
+	MOVQ R9, R12
+	SHRQ $1, R12
+	CMPQ R12, $RESERVE
+	JLS  share
+	MOVQ $RESERVE, R12
+
+share:
+	NEGQ R12
+	ADDQ R9, R12
+	MOVQ R9, 0(SP)
+	MOVQ R9, 8(SP)
+	MOVQ $SYS_prlimit64, AX
+	XORL DI, DI
+	MOVQ $RLIMIT_NOFILE, SI
+	MOVQ SP, DX
+	XORL R10, R10
+	SYSCALL
+	TESTQ AX, AX
+	JNZ  out
+
+grow:
+	MOVQ R12, ·fdBound(SB)
+	MOVQ R13, ·fdEnd(SB)
+	MOVQ $SYS_eventfd2, AX
+	XORL DI, DI
+	XORL SI, SI
+	SYSCALL
+	TESTQ AX, AX
+	JLT  out
+	MOVQ AX, R12
+	MOVQ AX, DI
+	LEAQ -1(R13), SI
+	MOVQ $SYS_dup2, AX
+	SYSCALL
+	LEAQ -1(R13), DI
+	MOVQ $SYS_close, AX
+	SYSCALL
+	MOVQ R12, DI
+	MOVQ $SYS_close, AX
+	SYSCALL
+
+out:
+	ADDQ $16, SP
+	RET

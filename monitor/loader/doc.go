@@ -22,18 +22,16 @@
 // # Initial registers
 //
 // RIP and RSP are Start.Entry and Start.StackPointer; every other general register, FS base and GS base are 0, RFLAGS is
-// InitialRflags, the FPU is as after FNINIT with MXCSR = InitialMXCSR (arch/x86/kernel/process_64.c, start_thread).
+// InitialRflags, the FPU is as after FNINIT with MXCSR = 0x1f80 (arch/x86/kernel/process_64.c, start_thread).
 package loader
 
-// What Linux puts into the registers of a new program; see the package comment.
-const (
-	InitialRflags = 0x202
-	InitialMXCSR  = 0x1f80
-	InitialFCW    = 0x37f
-)
+import "kmdev/monitor/usermem"
+
+// InitialRflags is RFLAGS of a new program: interrupts on, and the bit that is always 1.
+const InitialRflags = 0x202
 
 // taskSize is the first address that no payload address reaches (Linux's TASK_SIZE for the payload).
-const taskSize = 0x6000_0000_0000
+const taskSize = usermem.Size
 
 // pageSize is the page size of x86-64; ELF segments are mapped in its units.
 const pageSize = 4096

@@ -126,7 +126,7 @@ var fileErrors = []errorCase{
 	{name: "FIFO", path: special(func(p string) error { return unix.Mkfifo(p, 0o755) }), errno: unix.EACCES, reason: "is a FIFO"},
 	{name: "socket", path: special(func(p string) error { return unix.Mknod(p, unix.S_IFSOCK|0o755, 0) }), errno: unix.EACCES, reason: "is a socket"},
 	{name: "symbolic link to itself", path: special(func(p string) error { return os.Symlink(p, p) }), errno: unix.ELOOP, reason: "symbolic links"},
-	{name: "noexec mount", path: func(testing.TB) string { return "/proc/self/comm" }, errno: unix.EACCES, reason: "is not executable"},
+	{name: "file of proc", path: func(testing.TB) string { return "/proc/self/comm" }, errno: unix.EACCES, reason: "is not executable"},
 }
 
 func special(make func(string) error) func(testing.TB) string {
@@ -262,6 +262,58 @@ func TestErrorsOfOtherUsers(t *testing.T) {
 				t.Errorf("%d descriptors before, %d after", before, after)
 			}
 		})
+	}
+}
+
+// TestNoexecMount mounts a file system in a namespace of its own, on a thread that ends with the test.
+func TestNoexecMount(t *testing.T) {
+	dir := t.TempDir()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread must not be used again
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			t.Logf("not tested, needs root: unshare: %v", err)
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Errorf("making mounts private: %v", err)
+			return
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOEXEC, ""); err != nil {
+			t.Errorf("mount: %v", err)
+			return
+		}
+		path := filepath.Join(dir, "program")
+		if err := os.WriteFile(path, tinyELF().bytes(), 0o755); err != nil {
+			t.Error(err)
+			return
+		}
+		_, err := Open(path, []string{"x"}, nil, Options{})
+		var e *Error
+		if !errors.As(err, &e) || e.Errno != unix.EACCES || !strings.Contains(e.Reason, "mounted noexec") {
+			t.Errorf("got %v, want EACCES: mounted noexec", err)
+		}
+		if v := execNative(t, path, []string{"x"}, nil, nil); v.errno != unix.EACCES {
+			t.Errorf("natively: %v", v)
+		}
+	}()
+	<-done
+}
+
+// TestBoundedMemory: no file makes Open allocate more than its fixed buffers and the largest program header table.
+func TestBoundedMemory(t *testing.T) {
+	for _, cases := range [][]errorCase{elfErrors, interpErrors, scriptErrors} {
+		for _, c := range cases {
+			path := c.path(t)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := Open(path, nil, nil, Options{})
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 512<<10 {
+				t.Errorf("%s: %d bytes allocated (%v)", c.name, n, err)
+			}
+		}
 	}
 }
 

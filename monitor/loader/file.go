@@ -28,6 +28,7 @@ func (f *file) close() {
 // opener opens files the way execve(2) does.
 type opener struct {
 	open     func(dirfd int, path string, flags int) (int, error)
+	hostPath func(path string) string
 	textBusy bool // see Options.TextBusy
 }
 
@@ -40,6 +41,7 @@ func (o *opener) exec(dirfd int, path string, at int) (*file, *fault) {
 	if path == "" && at&unix.AT_EMPTY_PATH == 0 {
 		return nil, explainPath(unix.ENOENT)
 	}
+	path = o.hostPath(path)
 	var st unix.Stat_t
 	if err := unix.Fstatat(dirfd, path, &st, at); err != nil {
 		return nil, explainPath(toErrno(err))

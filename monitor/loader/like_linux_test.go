@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -58,6 +59,8 @@ func TestLikeLinux(t *testing.T) {
 		{"static-pie aligned to 2 MiB", gcc("-static-pie", "-Wl,-z,max-page-size=0x200000")},
 		{"pie", gcc("-pie", "-fPIE")},
 		{"pie aligned to 2 MiB", gcc("-pie", "-fPIE", "-Wl,-z,max-page-size=0x200000")},
+		{"pie linked high", gcc("-pie", "-fPIE", "-Wl,-Ttext-segment=0x40000000")},
+		{"static-pie linked high", gcc("-static-pie", "-Wl,-Ttext-segment=0x40000000")},
 		{"no-pie", gcc("-no-pie")},
 		{"one segment, headers not loaded", gcc("-static", "-nostdlib", "-e", "main", "-Wl,-N")},
 		{"code and headers in one segment", gcc("-no-pie", "-Wl,-z,noseparate-code")},
@@ -192,6 +195,9 @@ func compareStack(t *testing.T, n *native, o loaded, bias uint64) {
 	if got := o.window.read(o.start.StackPointer, uint64(len(ours))); !bytes.Contains(got, o.start.Auxv()) {
 		t.Error("Auxv() is not what lies on the stack")
 	}
+	if n := len(auxPairs(o.start.Auxv())); n > maxAuxEntries {
+		t.Errorf("%d entries in auxv, more than maxAuxEntries", n)
+	}
 	if random := ours[o.start.Random-o.start.StackPointer:][:randomBytes]; bytes.Equal(random, make([]byte, randomBytes)) {
 		t.Error("AT_RANDOM's bytes are all zero")
 	}
@@ -272,6 +278,30 @@ func compareRegs(t *testing.T, n *native, o loaded, bias, interp uint64) {
 	}
 	if o.start.StackPointer%16 != 0 {
 		t.Errorf("RSP %#x is not 16-byte aligned", o.start.StackPointer)
+	}
+}
+
+// TestSecure compares a program that runs with other real than effective ids: AT_SECURE is 1.
+func TestSecure(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to change its real user id")
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	setRealUID := func(uid uintptr) {
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, uid, 0, 0); e != 0 {
+			t.Fatal(e)
+		}
+	}
+	setRealUID(65534)
+	defer setRealUID(0)
+	path := executable(t, string(tinyELF().bytes()))
+	o := load(t, path, []string{"x"}, nil)
+	if v := execNative(t, path, []string{"x"}, nil, func(n *native) { compare(t, n, o) }); v != (verdict{}) {
+		t.Errorf("natively: %v", v)
+	}
+	if auxValue(o.start.Auxv(), atSecure) != 1 || auxValue(o.start.Auxv(), atUID) != 65534 {
+		t.Errorf("auxv %v", auxPairs(o.start.Auxv()))
 	}
 }
 

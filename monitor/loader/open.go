@@ -3,6 +3,7 @@ package loader
 import (
 	"path"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ type Options struct {
 	// OpenFile opens a file for the loader, as openat(2); nil is openat itself. A monitor whose other threads share the
 	// descriptor table with the payload gives one that returns descriptors out of the payload's reach.
 	OpenFile func(dirfd int, path string, flags int) (fd int, err error)
+	// HostPath gives the name by which the host finds what the payload means by path, wherever a file is named: by the
+	// caller, in a #! line, in PT_INTERP. /proc/self/exe, for one, is the monitor's on the host. Nil changes nothing.
+	HostPath func(path string) string
 	// Host has the auxiliary values that come from the host; nil reads them.
 	Host *HostAuxv
 }
@@ -71,7 +75,10 @@ func Open(path string, argv, env []string, opts Options) (*Program, error) {
 }
 
 func open(name string, argv, env []string, opts Options) (*Program, *fault) {
-	o := &opener{open: opts.OpenFile, textBusy: opts.TextBusy}
+	o := &opener{open: opts.OpenFile, hostPath: opts.HostPath, textBusy: opts.TextBusy}
+	if o.hostPath == nil {
+		o.hostPath = func(path string) string { return path }
+	}
 	if o.open == nil {
 		o.open = func(dirfd int, path string, flags int) (int, error) { return unix.Openat(dirfd, path, flags, 0) }
 	}
@@ -195,13 +202,7 @@ func notFound(f *fault) *fault {
 
 // Comm is the thread name the program starts with: the last component of Filename, at most 15 bytes.
 func (p *Program) Comm() string {
-	name := p.Filename
-	for i := len(name) - 1; i >= 0; i-- {
-		if name[i] == '/' {
-			name = name[i+1:]
-			break
-		}
-	}
+	name := p.Filename[strings.LastIndexByte(p.Filename, '/')+1:]
 	return name[:min(len(name), 15)]
 }
 

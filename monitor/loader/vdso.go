@@ -16,9 +16,9 @@ import (
 //     over them), RDTSC or RDTSCP at CPL 3, and a guest TSC equal to the host's, offset 0 and same frequency, since the
 //     data holds host TSC values. CPU-time clocks, and all clocks when the host's clocksource is not one that user space
 //     can read, end in a SYSCALL instruction: an ordinary hypercall.
-//   - getcpu: RDPID, or LSL of selector 0x7b before there was RDPID: the guest's TSC_AUX or GDT, not the host's, so the
-//     answer is whatever the monitor put there, and stale when the host moves the thread. RedirectGetcpu makes it a
-//     hypercall instead.
+//   - getcpu: RDPID, or LSL of selector 0x7b before there was RDPID. On VT-x and AMD-V that is the guest's TSC_AUX or GDT:
+//     whatever the monitor put there, stale once the host moves the thread. RedirectGetcpu makes it a hypercall instead.
+//     On a PVM host RDPID shows the host's TSC_AUX, live and right (measured): leave it.
 //   - getrandom (Linux 6.11; glibc ≥ 2.41 calls it): its state lives in payload memory which the C library maps with the
 //     flags that the vDSO tells it, MAP_ANONYMOUS|MAP_DROPPABLE; the data pages say when to take a new key, by SYSCALL. So
 //     the monitor's mmap must pass the mapping type MAP_DROPPABLE (8) on to the host; where mmap says EINVAL, glibc makes

@@ -6,7 +6,7 @@ import "bytes"
 var getcpuCall = []byte{0xb8, 0x35, 0x01, 0, 0, 0x0f, 0x05, 0xc3}
 
 // RedirectGetcpu makes __vdso_getcpu in a copy of the vDSO make the system call, for a guest whose TSC_AUX and GDT do not
-// say which of the host's CPUs it runs on. It reports whether it found the function; image is unchanged if not.
+// say which of the host's CPUs it runs on (see HostVDSO). It reports whether it found the function; image is unchanged if not.
 func RedirectGetcpu(image []byte) bool {
 	at, size, ok := vdsoSymbol(image, "__vdso_getcpu")
 	if !ok || size < uint64(len(getcpuCall)) {

@@ -72,6 +72,7 @@ nextDisposition:
 	ADDQ $64, SP
 
 	CALL ·roomForDescriptors(SB)
+	CALL ·reserveWindow(SB)
 	MOVQ BX, ·startVector(SB)
 	CALL ·patchSigtable(SB)
 

@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runtimeEnv is what Go's runtime finds in the environment before anything else (the first mention of a name counts): no
-// preemption by signals, since every signal belongs to the payload, and none of the variables that are meant for a payload written in Go. The
-// entry reads it.
+// runtimeEnv is what Go's runtime finds in the environment before anything else (the first mention of a name counts):
+// no preemption by signals, since every signal belongs to the payload, and none of the variables that are meant for a
+// payload written in Go. The entry reads it.
 var runtimeEnv = []string{
 	"GODEBUG=asyncpreemptoff=1\x00",
 	"GOGC=\x00",
@@ -29,12 +29,12 @@ func entryAddresses() (entry, continueAt uintptr)
 
 var started bool
 
-// Init makes this process a monitor: every signal but SIGSEGV and SIGBUS is blocked in every thread of it, and our handler
-// stands before the runtime's. It is called once, on the process's first thread, before anything else; lock the main goroutine by
-// runtime.LockOSThread in an init function of package main.
+// Init makes this process a monitor: every signal but SIGSEGV and SIGBUS is blocked in every thread of it, and our
+// handler stands before the runtime's. It is called once, on the process's first thread, before anything else; lock the
+// main goroutine by runtime.LockOSThread in an init function of package main.
 //
-// A binary linked with -ldflags='-E kmdev_rt0' has had its signals blocked since its first instruction. In any other (go
-// test, go install) Init executes a copy of the program that has this entry, and does not return the first time.
+// A binary linked with -ldflags='-E kmdev_rt0' has had its signals blocked since its first instruction. In any other
+// (go test, go install) Init executes a copy of the program that has this entry, and does not return the first time.
 func Init() error {
 	switch {
 	case started:
@@ -69,12 +69,13 @@ func prepare() error {
 	if err := installHandlers(); err != nil {
 		return err
 	}
+	freeWindow()
 	setMask(threadMask)
 	return nil
 }
 
-// checkLayout makes sure that the linker has kept the order in which the assembly files stand, by which the handler goes. The parts are so small that
-// nothing else fits between them.
+// checkLayout makes sure that the linker has kept the order in which the assembly files stand, by which the handler
+// goes. The parts are so small that nothing else fits between them.
 func checkLayout() error {
 	const most = 512 // bytes between neighbours
 	w, i, f, r := stubAddresses()
@@ -89,12 +90,13 @@ func checkLayout() error {
 	return nil
 }
 
-// InheritedMask is the signal mask that this process was started with, which is the payload's (bit sig-1).
+// InheritedMask is the signal mask that this process was started with, which is the payload's (bit sig-1). Without the
+// entry in the file, those are missing that Go's runtime opens: see runtimeOpens, and SIGURG.
 func InheritedMask() uint64 { return inheritedMask }
 
 // InheritedIgnored is the set of signals that were ignored when this process was started (bit sig-1), which the payload
-// inherits. Without the entry in the file, those are missing that Go's runtime caught before Init: all but SIGHUP, SIGINT,
-// SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU and 32 to 34.
+// inherits. Without the entry in the file, those are missing that Go's runtime caught before Init: all but SIGHUP,
+// SIGINT, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU and 32 to 34.
 func InheritedIgnored() uint64 { return inheritedIgnored }
 
 // InheritedNofile is RLIMIT_NOFILE as it was when this process was started; package os has raised the soft limit since.

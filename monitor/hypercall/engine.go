@@ -10,13 +10,21 @@ import (
 // call on the host. Handlers use it too, for calls that their row's types
 // cover. It allocates nothing.
 func PassThrough(t Task, r *Row, a *[6]uint64) uint64 {
+	h := Translate(t, r, a)
+	return Call(t, r, &h)
+}
+
+// Translate returns the arguments as the host is to see them. Arguments of
+// kind Any, Msghdr, Mmsghdr and StrArray are for the handler: they come out as
+// an address that faults.
+func Translate(t Task, r *Row, a *[6]uint64) [6]uintptr {
 	h := [6]uintptr{uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), uintptr(a[3]), uintptr(a[4]), uintptr(a[5])}
 	for i := range r.Args {
 		if ty := r.Args[i].Type; ty.Kind() >= Addr {
 			translate(t, r, ty, i, a, &h)
 		}
 	}
-	return Call(t, r, &h)
+	return h
 }
 
 // Call makes a row's call on the host with arguments that are translated

@@ -1,0 +1,293 @@
+package sys
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/hypercall"
+)
+
+// procMount is /proc as it was before the payload could change its root: a
+// descriptor of the monitor's own, through which it reaches files of
+// /proc/self whatever the payload's root is.
+type procMount struct {
+	once sync.Once
+	fd   int    // -1: no procfs on /proc
+	dev  uint64 // device number of its files
+	mnt  uint64 // mount id; not reused as long as fd is open
+	self string // name of this process in it
+	exe  fileID // the monitor's executable
+}
+
+var proc procMount
+
+// fileID identifies a file while it exists.
+type fileID struct{ dev, ino uint64 }
+
+// procfs returns the mount, opening it the first time. It must be called before
+// the payload changes its root.
+func procfs(t task) *procMount {
+	proc.once.Do(func() { proc.open(t) })
+	return &proc
+}
+
+func (p *procMount) open(t task) {
+	p.fd = -1
+	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if own, err := t.Process().OwnFD(fd); err == nil {
+		fd = own
+	}
+	var fs unix.Statfs_t
+	var x, exe unix.Statx_t
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC || !statxFD(fd, &x, unix.STATX_MNT_ID) {
+		unix.Close(fd)
+		return
+	}
+	p.fd, p.dev, p.mnt = fd, devOf(&x), x.Mnt_id
+	p.self = strconv.Itoa(t.Pid())
+	if name, err := readlinkat(fd, "self"); err == nil {
+		p.self = name
+	}
+	if unix.Statx(fd, "self/exe", 0, unix.STATX_INO, &exe) == nil {
+		p.exe = idOf(&exe)
+	}
+}
+
+// fdPath is the path of a descriptor of this process below the mount.
+func fdPath(fd int) string { return "self/fd/" + strconv.Itoa(fd) }
+
+func devOf(x *unix.Statx_t) uint64   { return uint64(x.Dev_major)<<32 | uint64(x.Dev_minor) }
+func idOf(x *unix.Statx_t) fileID    { return fileID{devOf(x), x.Ino} }
+func isLink(x *unix.Statx_t) bool    { return x.Mode&unix.S_IFMT == unix.S_IFLNK }
+func isRegular(x *unix.Statx_t) bool { return x.Mode&unix.S_IFMT == unix.S_IFREG }
+func isDir(x *unix.Statx_t) bool     { return x.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// statxMntUnique asks for a mount id that is never used again (Linux 6.8).
+const statxMntUnique = 0x4000
+
+// statxFD looks at an open file without asking a remote server or FUSE.
+func statxFD(fd int, x *unix.Statx_t, mask int) bool {
+	return unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|mask, x) == nil
+}
+
+// notProc remembers mounts that are no procfs, by their unique ids.
+var notProc [64]atomic.Uint64
+
+// onProc tells whether an open file is on a procfs, of any mount.
+func (p *procMount) onProc(fd int, x *unix.Statx_t) bool {
+	switch {
+	case x.Dev_major != 0: // a block device
+		return false
+	case p.fd >= 0 && devOf(x) == p.dev:
+		return true
+	}
+	slot := &notProc[x.Mnt_id%uint64(len(notProc))]
+	unique := x.Mask&statxMntUnique != 0
+	if unique && slot.Load() == x.Mnt_id {
+		return false
+	}
+	var fs unix.Statfs_t
+	if unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PROC_SUPER_MAGIC {
+		return true
+	}
+	if unique {
+		slot.Store(x.Mnt_id)
+	}
+	return false
+}
+
+// path returns where an open file is below its procfs, like "123/fd/7", and
+// whether that procfs is the trusted mount, whose process ids are known. ok is
+// false if it can not be found out.
+func (p *procMount) path(fd int) (rel string, trusted, ok bool) {
+	var x unix.Statx_t
+	if p.fd < 0 || !statxFD(fd, &x, unix.STATX_MNT_ID) {
+		return "", false, false
+	}
+	full, err := readlinkat(p.fd, fdPath(fd))
+	if err != nil {
+		return "", false, false
+	}
+	if x.Mnt_id == p.mnt {
+		top, err := readlinkat(p.fd, fdPath(p.fd))
+		if err != nil {
+			return "", false, false
+		}
+		rel, ok = below(full, top)
+		return rel, true, ok
+	}
+	root, top, found := p.mountOf(x.Mnt_id)
+	if !found {
+		return "", false, false
+	}
+	if rel, ok = below(full, top); !ok {
+		return "", false, false
+	}
+	return strings.Trim(root+"/"+rel, "/"), devOf(&x) == p.dev, true
+}
+
+// below strips a directory from a path.
+func below(path, dir string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(dir, "/"))
+	if !ok || rest != "" && rest[0] != '/' {
+		return "", false
+	}
+	return strings.TrimPrefix(rest, "/"), true
+}
+
+// mountOf finds a mount in mountinfo: the directory of the filesystem that it
+// shows, and where.
+func (p *procMount) mountOf(id uint64) (root, top string, ok bool) {
+	info, err := readFile(p.fd, "self/mountinfo")
+	if err != nil {
+		return "", "", false
+	}
+	for line := range bytes.Lines(info) {
+		f := bytes.Fields(line)
+		if len(f) > 4 && string(f[0]) == strconv.FormatUint(id, 10) {
+			return unescapeMount(string(f[3])), unescapeMount(string(f[4])), true
+		}
+	}
+	return "", "", false
+}
+
+// unescapeMount undoes mountinfo's \040 for blanks and the like.
+func unescapeMount(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+3 < len(s) {
+			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(c))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// procRef is what a path below a procfs is about.
+type procRef struct {
+	pid  int      // 0: not about a process
+	tid  int      // of …/task/tid, else pid
+	own  bool     // it is this process, or can not be told from it
+	tail []string // below the directory of the process or thread
+}
+
+// refer sorts a path below a procfs.
+func (p *procMount) refer(t task, rel string, trusted bool) procRef {
+	part := strings.Split(rel, "/")
+	pid, err := strconv.Atoi(part[0])
+	if err != nil || pid <= 0 {
+		return procRef{tail: part}
+	}
+	r := procRef{pid: pid, tid: pid, tail: part[1:]}
+	r.own = !trusted || part[0] == p.self || t.Process().HasThread(pid) || p.monitorThread(pid)
+	if len(r.tail) >= 2 && r.tail[0] == "task" {
+		if tid, err := strconv.Atoi(r.tail[1]); err == nil {
+			r.tid, r.tail = tid, r.tail[2:]
+		}
+	}
+	return r
+}
+
+// monitorThread tells whether a thread id is one of this process at all.
+func (p *procMount) monitorThread(tid int) bool {
+	return unix.Faccessat(p.fd, "self/task/"+strconv.Itoa(tid), unix.F_OK, 0) == nil
+}
+
+// monitor tells whether a process is a monitor like this one: it runs the same
+// executable.
+func (p *procMount) monitor(pid int) bool {
+	var x unix.Statx_t
+	err := unix.Statx(p.fd, strconv.Itoa(pid)+"/exe", 0, unix.STATX_INO, &x)
+	// Without the right to look there is none to do harm either.
+	return err == nil && idOf(&x) == p.exe
+}
+
+// hidden are the files of a process that show or change the monitor's memory.
+var hidden = []string{"mem", "pagemap", "map_files", "clear_refs", "syscall", "stack"}
+
+// allowed tells whether the payload may use a file of a procfs: 0, or the errno
+// it gets.
+func (p *procMount) allowed(t task, r procRef) unix.Errno {
+	if r.pid == 0 {
+		return 0
+	}
+	if !r.own && !p.monitor(r.pid) {
+		return 0
+	}
+	if r.own && r.tid != r.pid && p.known(t, r) {
+		return unix.ENOENT
+	}
+	if len(r.tail) == 0 {
+		return 0
+	}
+	for _, name := range hidden {
+		if r.tail[0] == name {
+			t.Process().Notef("/proc/PID/%s of a payload is refused: it would show the monitor", name)
+			return unix.EACCES
+		}
+	}
+	if len(r.tail) == 2 && (r.tail[0] == "fd" || r.tail[0] == "fdinfo") {
+		if n, err := strconv.Atoi(r.tail[1]); err != nil || n >= t.FDLimit() {
+			return unix.ENOENT
+		}
+	}
+	return 0
+}
+
+// known tells whether a reference is to a thread of the monitor's own.
+func (p *procMount) known(t task, r procRef) bool {
+	return !t.Process().HasThread(r.tid) && p.monitorThread(r.tid)
+}
+
+func readlinkat(dir int, name string) (string, error) {
+	buf := make([]byte, 4096)
+	n, err := unix.Readlinkat(dir, name, buf)
+	if err != nil {
+		return "", err
+	}
+	return string(buf[:n]), nil
+}
+
+// readFile reads a file of a procfs.
+func readFile(dir int, name string) ([]byte, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return readAll(fd)
+}
+
+func readAll(fd int) ([]byte, error) {
+	buf := make([]byte, 0, 8192)
+	for {
+		n, err := unix.Read(fd, buf[len(buf):cap(buf)])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return buf, err
+		}
+		buf = buf[:len(buf)+n]
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
+		}
+	}
+}
+
+var _ = hypercall.Err

@@ -1,0 +1,69 @@
+// Package sys serves the hypercalls that need more than their row says, except
+// those about memory, threads and signals, which the monitor itself serves.
+//
+// A handler runs on the vCPU thread that made the call. It may sleep once, in
+// Task.Sleep, and must give its result back at once if that was interrupted; host
+// calls of the monitor's own go through raw (never sleeps) or through package
+// unix (may sleep, but no signal ends it).
+package sys
+
+import (
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/hypercall"
+)
+
+// Handler serves one hypercall.
+type Handler = hypercall.Handler
+
+type (
+	task = hypercall.Task
+	args = *[6]uint64
+)
+
+// entry registers a handler for a number.
+type entry struct {
+	nr int
+	fn Handler
+}
+
+var families = [...][]entry{
+	fdCalls, openCalls, statCalls, linkCalls, infoCalls, limitCalls,
+}
+
+// Register calls add for each number that this package serves.
+func Register(add func(nr int, h Handler)) {
+	for _, f := range families {
+		for _, e := range f {
+			add(e.nr, e.fn)
+		}
+	}
+}
+
+// fail is -errno, or 0 for none.
+func fail(e unix.Errno) uint64 { return hypercall.Err(e) }
+
+// pass serves a call by the types of its row.
+func pass(t task, nr int, a args) uint64 {
+	return hypercall.PassThrough(t, hypercall.Lookup(nr), a)
+}
+
+// sleep makes an interruptible host call.
+func sleep(t task, nr, a0, a1, a2, a3, a4, a5 uintptr) uint64 {
+	return hypercall.Interrupted(t.Sleep(nr, a0, a1, a2, a3, a4, a5))
+}
+
+// raw makes a host call that never sleeps.
+func raw(nr, a0, a1, a2, a3, a4, a5 uintptr) uint64 {
+	return uint64(hostcall.Raw(nr, a0, a1, a2, a3, a4, a5))
+}
+
+// slow makes a host call of the monitor's own that may sleep and that no signal
+// ends.
+func slow(nr, a0, a1, a2, a3, a4, a5 uintptr) (uintptr, unix.Errno) {
+	r, _, e := unix.Syscall6(nr, a0, a1, a2, a3, a4, a5)
+	return r, e
+}
+
+func closeFD(fd int) { slow(unix.SYS_CLOSE, uintptr(fd), 0, 0, 0, 0, 0) }

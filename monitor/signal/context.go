@@ -24,7 +24,11 @@ type Context struct {
 	Regs    *kvm.Regs
 	FP      []byte // standard-format XSAVE image as KVM_GET_XSAVE gives it, at least XState.Size bytes
 
-	scratch []byte
+	// Room for what passes through Mem, so that a signal makes no garbage.
+	frame   sigframe
+	area    []byte // FP part of a frame
+	start   [xsEnd]byte
+	closing [magicSize]byte
 }
 
 // Kind is what became of a Deliver or Sigreturn.

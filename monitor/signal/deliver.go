@@ -50,12 +50,13 @@ func (c *Context) setupFrame(act Action, info *Siginfo) (uint64, unix.Errno) {
 	if !ok {
 		return 0, unix.EFAULT
 	}
-	c.scratch = saveFP(c.scratch, c.XState, c.FP)
-	if e := writeFP(c.Mem, fp, c.XState, c.scratch); e != 0 {
+	c.area = saveFP(c.area, c.XState, c.FP)
+	if e := writeFP(c.Mem, fp, c.XState, c.area); e != 0 {
 		return 0, e
 	}
-	var f sigframe
-	c.fill(&f, act, fp)
+	f := &c.frame
+	*f = sigframe{}
+	c.fill(f, act, fp)
 	end := frameInfo
 	if act.Flags&SASigInfo != 0 {
 		copy(f[frameInfo:], info[:])

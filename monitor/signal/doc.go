@@ -2,8 +2,9 @@
 // alternate stack, Linux's rt_sigframe in both directions, restart rules, and what signal each processor exception
 // becomes. It queues nothing: pending signals stay in the host kernel (ARCHITECTURE.md, "Signals").
 //
-// The reference is Linux 6.14 and later on x86-64 (kernel/signal.c, arch/x86/kernel/{signal,signal_64,traps}.c,
-// arch/x86/kernel/fpu/signal.c); the tests compare with the running kernel byte for byte.
+// The reference is Linux 6.18 on x86-64 (kernel/signal.c, arch/x86/kernel/{signal,signal_64,traps}.c,
+// arch/x86/kernel/fpu/signal.c); the tests compare with the running kernel byte for byte, and know where other versions
+// differ (kernelIs in sigreturn_test.go).
 //
 // Order of business in a run loop, per signal:
 //

@@ -42,26 +42,27 @@ func (m *model) checkReturned(t *testing.T, out Outcome, flagsBefore uint64) {
 	}
 }
 
-// FuzzSigreturn returns through frames of arbitrary bytes: data fills the arena from its base, over a frame that
-// Deliver made if onFrame, and the stack pointer is rsp bytes above the base.
+// FuzzSigreturn returns through a frame that Deliver made and data has overwritten from at on, both in bytes from the
+// arena's start, with the stack pointer rsp bytes above it.
 func FuzzSigreturn(f *testing.F) {
 	valid := bareFrame()
-	f.Add([]byte{}, uint16(valid.rsp), true, uint64(0x202))
-	f.Add([]byte(valid.arena[valid.rsp-8:]), uint16(8), false, ^uint64(0))
-	f.Add([]byte(valid.arena), uint16(valid.rsp), false, uint64(0))
+	start := valid.rsp - 8
+	f.Add([]byte{}, uint16(0), uint16(valid.rsp), uint64(0x202))
+	f.Add([]byte{1}, uint16(valid.rsp), uint16(valid.rsp+8), ^uint64(0))
 	for _, c := range sigreturnCases {
 		q := newRequest()
 		c.edit(q)
-		m := valid.again()
-		m.mutate(q)
-		f.Add([]byte(m.arena), uint16(m.Regs.Rsp+8-arenaBase), false, uint64(0x202))
-	}
-	f.Fuzz(func(t *testing.T, data []byte, rsp uint16, onFrame bool, flags uint64) {
-		m := bareModel(t, newRequest())
-		if onFrame {
-			m = valid.again()
+		for _, mu := range q.Mutation[:q.Mutations] {
+			at := start + mu.Off
+			if mu.FP != 0 {
+				at = le.Uint64(valid.arena[start+frameFPState:]) - arenaBase + mu.Off
+			}
+			f.Add(le.AppendUint64(nil, mu.Value)[:mu.Size], uint16(at), uint16(valid.rsp), uint64(0))
 		}
-		copy(m.arena, data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, at, rsp uint16, flags uint64) {
+		m := valid.again()
+		copy(m.arena[at:], data)
 		before := bytes.Clone(m.arena)
 		m.Regs.Rsp, m.Regs.Rflags = arenaBase+uint64(rsp), flags
 		out := m.Sigreturn()

@@ -34,7 +34,7 @@ type request struct {
 	Trigger, Sig, Sig2, Sigreturn, Depth, Pending, Entry uint64
 	Flags, SAMask, Restorer, Handler                     uint64
 	AltSet, AltBase, AltSize, AltFlags                   uint64
-	Mask, Rsp, Rflags                                    uint64
+	Mask, Rsp, Rflags, Features                          uint64
 	Mutations                                            uint64
 	Mutation                                             [maxMutations]mutation
 	XS                                                   [4096]byte
@@ -138,6 +138,9 @@ func startFixture(t *testing.T, name string) (io.Writer, io.Reader) {
 
 func startNative(t *testing.T) *native {
 	t.Helper()
+	if !cpu.HasXSAVE() {
+		t.Skip("no XSAVE")
+	}
 	in, out := startFixture(t, "native")
 	return &native{t: t, in: in, out: out}
 }
@@ -212,7 +215,8 @@ func pattern(x *cpu.XState) (img [4096]byte) {
 
 // newRequest is a tgkill of SIGUSR1 with a plain SA_SIGINFO handler.
 func newRequest() *request {
-	return &request{Sig: uint64(unix.SIGUSR1), Depth: 1, Flags: SASigInfo | SARestorer, Rsp: arenaTop, XS: pattern(cpu.UserXState())}
+	return &request{Sig: uint64(unix.SIGUSR1), Depth: 1, Flags: SASigInfo | SARestorer, Rsp: arenaTop,
+		Features: cpu.UserXState().Features, XS: pattern(cpu.UserXState())}
 }
 
 // model is the same thread in this package.

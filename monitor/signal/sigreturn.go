@@ -8,7 +8,7 @@ package signal
 func (c *Context) Sigreturn() Outcome {
 	r := c.Regs
 	base := r.Rsp - 8 // the handler's RET has taken pretcode
-	var f sigframe
+	f := &c.frame
 	// Linux reads mask and flags first: these come into force even if the rest is bad.
 	if c.Mem.CopyIn(f[frameSigmask:frameInfo], base+frameSigmask) != 0 ||
 		c.Mem.CopyIn(f[frameUC:frameUCLink], base+frameUC) != 0 {

@@ -23,7 +23,7 @@ struct request {
 	u64 trigger, sig, sig2, sigreturn, depth, pending, entry;
 	u64 flags, sa_mask, restorer, handler;
 	u64 alt_set, alt_base, alt_size, alt_flags;
-	u64 mask, rsp, rflags;
+	u64 mask, rsp, rflags, features;
 	u64 mutations;
 	struct mutation mutation[MUTATIONS];
 	uint8_t xs[XS];
@@ -48,7 +48,7 @@ struct regs entry, preset;
 uint8_t xs_entry[XS] __attribute__((aligned(64)));
 uint8_t xs_preset[XS] __attribute__((aligned(64)));
 uint8_t own_stack[65536] __attribute__((aligned(64)));
-u64 target, old_rsp;
+u64 target, features;
 static u64 level_no;
 
 void handler(void), restorer(void), catcher(void), resumed(void);
@@ -65,7 +65,7 @@ void go(void) __attribute__((noreturn));
 	    "lea own_stack+65536(%rip), %rsp\n" \
 	    "pushfq\n popq entry+136(%rip)\n" \
 	    "pushq $2\n popfq\n" \
-	    "mov $-1, %eax\n mov $-1, %edx\n xsave64 xs_entry(%rip)\n" \
+	    "mov features(%rip), %eax\n mov features+4(%rip), %edx\n xsave64 xs_entry(%rip)\n" \
 	    "fninit\n pushq $0x1f80\n ldmxcsr (%rsp)\n add $8, %rsp\n" \
 	    "call " #cfunc "\n")
 
@@ -76,7 +76,7 @@ asm(".globl restorer\nrestorer: mov $15, %eax\n syscall\n ud2\n");
 
 // go loads `preset` and jumps to `target`.
 asm(".globl go\ngo:\n"
-    "mov $-1, %eax\n mov $-1, %edx\n xrstor64 xs_preset(%rip)\n"
+    "mov features(%rip), %eax\n mov features+4(%rip), %edx\n xrstor64 xs_preset(%rip)\n"
     "pushq preset+136(%rip)\n"
     "mov preset(%rip), %rax\n mov preset+8(%rip), %rbx\n mov preset+16(%rip), %rcx\n mov preset+24(%rip), %rdx\n"
     "mov preset+32(%rip), %rsi\n mov preset+40(%rip), %rdi\n mov preset+56(%rip), %rbp\n"
@@ -166,7 +166,7 @@ static void trigger(u64 rsp) {
 	l->before.r[16] = (u64)triggers[t].rip;
 	// What the processor makes of it: some do not keep x87's pointers.
 	memset(xs_entry, 0, XS);
-	asm volatile("xrstor64 %1\n xsave64 %0" : "=m"(xs_entry) : "m"(xs_preset), "a"(-1), "d"(-1));
+	asm volatile("xrstor64 %1\n xsave64 %0" : "=m"(xs_entry) : "m"(xs_preset), "a"(features), "d"(features >> 32));
 	memcpy(l->xs_before, xs_entry, XS);
 	target = (u64)triggers[t].start;
 	go();
@@ -209,6 +209,7 @@ void on_resumed(void) {
 
 static void child(void) {
 	u64 mask = q.mask;
+	features = q.features;
 	out->pid = getpid(), out->uid = getuid();
 	mmap((void *)ARENA, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	memset((void *)ARENA, 0xa5, ARENA_SIZE);

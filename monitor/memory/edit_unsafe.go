@@ -3,6 +3,8 @@ package memory
 import (
 	"unsafe"
 
+	"kmdev/monitor/usermem"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -140,4 +142,10 @@ func (as *AddressSpace) forget() unix.Errno {
 	as.stats.Forgets++
 	as.tables.reuse()
 	return 0
+}
+
+// inWindow tells whether the Go object at p is where payload memory goes.
+func inWindow(p *AddressSpace) bool {
+	a := uintptr(unsafe.Pointer(p))
+	return a >= usermem.Window && a < usermem.Window+usermem.Size
 }

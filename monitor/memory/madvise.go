@@ -121,11 +121,32 @@ func (as *AddressSpace) disarmDiscarded(addr, end uint64) {
 	}
 }
 
+// unreadable gives the first address within [addr, end) that is mapped without PROT_READ, end if there is none.
+func (as *AddressSpace) unreadable(addr, end uint64) uint64 {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	for v := range as.vmas.all(addr, end) {
+		if v.Prot&protRead == 0 {
+			return max(addr, v.Start)
+		}
+	}
+	return end
+}
+
 // advisePopulate populates without the lock, since it may take long, and then makes the entries.
 func (as *AddressSpace) advisePopulate(addr, end, what uint64) unix.Errno {
-	e := hostAdvise(addr, end-addr, what)
-	if e != 0 {
-		return e
+	// The host lets everything be read that can be accessed at all; Linux refuses what lacks PROT_READ.
+	stop := end
+	if what == unix.MADV_POPULATE_READ {
+		stop = as.unreadable(addr, end)
+	}
+	if stop > addr {
+		if e := hostAdvise(addr, stop-addr, what); e != 0 {
+			return e
+		}
+	}
+	if stop < end {
+		return unix.EINVAL
 	}
 	as.mu.Lock()
 	defer as.mu.Unlock()

@@ -26,7 +26,8 @@ type mapping struct {
 	fd, off   uint64
 	hostFlags uint64
 	populate  bool
-	lockNow   bool // MAP_LOCKED: not a property of later VMAs
+	// refused is what Linux finds wrong with the kind of mapping; it looks at the address first.
+	refused unix.Errno
 }
 
 // Mmap is mmap(2). The result is an address, or -errno in the kernel's convention.
@@ -71,17 +72,14 @@ func (as *AddressSpace) request(length, prot, flags, fd, off uint64) (*mapping, 
 	if m.length = pageUp(m.length); m.length < length || m.length == 0 {
 		return nil, 0, unix.ENOMEM
 	}
-	if off+m.length < off {
-		return nil, 0, unix.EOVERFLOW
-	}
 	if m.length > usermem.Size {
 		return nil, 0, unix.ENOMEM
 	}
-	if e := m.kind(flags); e != 0 {
-		return nil, 0, e
+	if m.refused == 0 {
+		m.refused = m.kind(flags)
 	}
 	m.populate = flags&unix.MAP_POPULATE != 0 && flags&unix.MAP_NONBLOCK == 0
-	m.hostFlags = flags &^ (unix.MAP_FIXED | unix.MAP_FIXED_NOREPLACE | unix.MAP_32BIT | unix.MAP_POPULATE | unix.MAP_NONBLOCK | mapAbove4G)
+	m.hostFlags = flags &^ (unix.MAP_FIXED | unix.MAP_POPULATE | unix.MAP_NONBLOCK)
 	return m, align, 0
 }
 
@@ -143,7 +141,7 @@ func (m *mapping) file(fd, off, flags uint64) (uint64, unix.Errno) {
 	if unix.Fstatfs(int(int32(fd)), &fs) == nil {
 		if fs.Flags&unix.ST_NOEXEC != 0 {
 			if v.Prot&protExec != 0 {
-				return 0, unix.EPERM
+				m.refused = unix.EPERM
 			}
 			v.Flags |= NoExec
 		}
@@ -188,8 +186,11 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 	if addr < as.cfg.MinAddr {
 		return 0, unix.EPERM
 	}
-	if flags&unix.MAP_FIXED_NOREPLACE == unix.MAP_FIXED_NOREPLACE && as.vmas.overlaps(addr, end) {
+	if flags&unix.MAP_FIXED_NOREPLACE != 0 && as.vmas.overlaps(addr, end) {
 		return 0, unix.EEXIST
+	}
+	if m.refused != 0 {
+		return 0, m.refusal()
 	}
 	if e := as.mayReplace(addr, end, v); e != 0 {
 		return 0, e
@@ -213,6 +214,21 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 	as.replace(addr, end, &w)
 	as.eager(as.vmas.find(addr), addr, end)
 	return addr, 0
+}
+
+// refusal gives the errno of a mapping whose kind is refused. Of a file Linux finds other faults first: the host is asked
+// for it, anywhere.
+func (m *mapping) refusal() unix.Errno {
+	if m.v.Flags&File == 0 || m.fd == noFD || m.length > 1<<40 {
+		return m.refused
+	}
+	a, _, e := unix.Syscall6(unix.SYS_MMAP, 0, uintptr(m.length), uintptr(hostProt(m.v.Prot)),
+		uintptr(m.hostFlags&^unix.MAP_FIXED_NOREPLACE), uintptr(m.fd), uintptr(m.off))
+	if e != 0 {
+		return e
+	}
+	unix.Syscall(unix.SYS_MUNMAP, a, uintptr(m.length), 0)
+	return m.refused
 }
 
 // mayReplace checks what MAP_FIXED would unmap, and the limits.

@@ -40,19 +40,13 @@ func (as *AddressSpace) mprotect(addr, length, prot uint64) unix.Errno {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	v := as.vmas.at(as.vmas.seek(addr))
-	if v == nil {
+	switch {
+	case v == nil || v.Start >= end, grows != unix.PROT_GROWSDOWN && v.Start > addr:
 		return unix.ENOMEM
-	}
-	if grows != 0 {
-		if v.Start >= end {
-			return unix.ENOMEM
-		}
-		if grows == unix.PROT_GROWSUP || v.Flags&GrowsDown == 0 {
-			return unix.EINVAL
-		}
+	case grows == unix.PROT_GROWSUP, grows == unix.PROT_GROWSDOWN && v.Flags&GrowsDown == 0:
+		return unix.EINVAL
+	case grows == unix.PROT_GROWSDOWN:
 		addr = v.Start
-	} else if v.Start > addr {
-		return unix.ENOMEM
 	}
 	return as.protectRange(addr, min(end, usermem.Size), end, uint32(prot)&protAll)
 }

@@ -78,6 +78,9 @@ func New(c Config) (*AddressSpace, error) {
 		c.MaxMaps = int(sysctl("max_map_count", 65530))
 	}
 	as := &AddressSpace{cfg: c, memFD: -1, reclaimAt: firstReclaim}
+	if inWindow(as) {
+		return nil, errHeapInWindow
+	}
 	as.slots = newSlotSet(&as.cfg, usermem.Window)
 	pool := &tablePool{slots: as.slots, chunks: map[uint64]*poolChunk{}}
 	t, err := newTables(pool, !c.NoLargePages)
@@ -88,6 +91,10 @@ func New(c Config) (*AddressSpace, error) {
 	as.layout = newLayout(&as.cfg)
 	return as, nil
 }
+
+// errHeapInWindow: Go 1.26 puts its heap anywhere below 1<<46.
+var errHeapInWindow = fmt.Errorf("address space: the monitor's Go heap lies in the payload's window [%#x, %#x): it was started without hostcall's entry point, which keeps the window free; build with GOEXPERIMENT=norandomizedheapbase64",
+	uint64(usermem.Window), uint64(usermem.Window+usermem.Size))
 
 // Close unmaps the window and gives up host memory. The VM must not run any more.
 func (as *AddressSpace) Close() {

@@ -15,7 +15,7 @@ import (
 // bareModel is a model of newRequest's thread without a native twin.
 func bareModel(t *testing.T, q *request) *model {
 	t.Helper()
-	return newModel(t, q, &reply{Handler: 0x40_1000, Restorer: 0x40_2000})
+	return newModel(t, q, &reply{wireReply: wireReply{Handler: 0x40_1000, Restorer: 0x40_2000}})
 }
 
 // checkReturned checks what must hold after any Sigreturn, whatever the frame.

@@ -46,11 +46,17 @@ type level struct {
 	XSBefore, XSAfter                [4096]byte
 }
 
-type reply struct {
+type wireReply struct {
 	Status, Levels, Resumed              uint64
 	Pid, Uid, Handler, Restorer, Catcher uint64
 	Level                                [3]level
 	Arena                                [arenaSize]byte
+}
+
+// reply is an answer of native.c, and what its children had from the start.
+type reply struct {
+	wireReply
+	inherited Trap
 }
 
 // Triggers, in the order of native.c.
@@ -80,6 +86,9 @@ type native struct {
 	t   *testing.T
 	in  io.Writer
 	out io.Reader
+
+	// inherited is the last fault of a thread that forked somewhere above: neither fork nor exec clears it.
+	inherited Trap
 }
 
 // fixtures is where startFixture keeps what it has compiled.
@@ -142,7 +151,10 @@ func startNative(t *testing.T) *native {
 		t.Skip("no XSAVE")
 	}
 	in, out := startFixture(t, "native")
-	return &native{t: t, in: in, out: out}
+	n := &native{t: t, in: in, out: out}
+	plain := nativeFrame(n.run(newRequest()), 0)
+	n.inherited = Trap{Number: plain.get(frameTrap), Err: plain.get(frameErr), CR2: plain.get(frameCR2)}
+	return n
 }
 
 func (n *native) run(q *request) *reply {
@@ -150,12 +162,12 @@ func (n *native) run(q *request) *reply {
 	if err := binary.Write(n.in, le, q); err != nil {
 		n.t.Fatal(err)
 	}
-	raw := make([]byte, binary.Size(reply{}))
+	raw := make([]byte, binary.Size(wireReply{}))
 	if _, err := io.ReadFull(n.out, raw); err != nil {
 		n.t.Fatal(err)
 	}
-	r := new(reply)
-	if _, err := binary.Decode(raw, le, r); err != nil {
+	r := &reply{inherited: n.inherited}
+	if _, err := binary.Decode(raw, le, &r.wireReply); err != nil {
 		n.t.Fatal(err)
 	}
 	return r
@@ -237,6 +249,7 @@ func newModel(t *testing.T, q *request, r *reply) *model {
 		Mem: m.arena, XState: cpu.UserXState(), Actions: NewActions(Table{}), Thread: NewThreadState(Set(q.Mask)),
 		Regs: new(kvm.Regs), FP: m.fp[:],
 	}
+	m.Thread.trap = r.inherited
 	for _, sig := range []uint64{q.Sig, q.Sig2} {
 		if sig == 0 {
 			continue

@@ -151,30 +151,25 @@ func (t *Thread) resume(handler, saRestart bool) {
 	t.dirty |= kvm.SyncRegs
 }
 
-// context gathers the thread's state for package signal. The vector state comes and goes by an ioctl each.
-func (t *Thread) context() (*signal.Context, bool) {
-	fp, err := t.xsaveBuf()
-	if err != nil {
-		t.m.log.Error("reading vector state", "err", err)
-		t.m.die(unix.SIGABRT)
-		return nil, false
-	}
+// context gathers the thread's state for package signal, over the buffer for its vector state as it is.
+func (t *Thread) context() *signal.Context {
 	if t.ctx == nil {
 		t.ctx = &signal.Context{Mem: payloadMem{}, XState: t.m.xstate(), Actions: t.m.actions, Thread: t.sig}
 	}
-	t.ctx.Regs, t.ctx.FP = &t.v.Run.Regs, fp
-	return t.ctx, true
+	t.ctx.Regs, t.ctx.FP = &t.v.Run.Regs, t.xsaveRoom()
+	return t.ctx
 }
 
 // handler enters the payload's handler for info.
 func (t *Thread) handler(act signal.Action, info *signal.Siginfo) {
 	t.resume(true, act.Flags&signal.SARestart != 0)
 	t.abortRseq()
-	c, ok := t.context()
-	if !ok {
+	if _, err := t.xsaveBuf(); err != nil {
+		t.m.log.Error("reading vector state", "err", err)
+		t.m.die(unix.SIGABRT)
 		return
 	}
-	t.finishFrame(c.Deliver(act, info))
+	t.finishFrame(t.context().Deliver(act, info))
 }
 
 // finishFrame loads what Deliver or Sigreturn made.

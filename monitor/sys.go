@@ -3,7 +3,7 @@ package monitor
 import (
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/kvm"
-	//SYS "kmdev/monitor/sys"
+	"kmdev/monitor/sys"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +19,9 @@ var machineCalls = []map[int]handler{signalCalls, threadCalls, memoryCalls, proc
 var functions [hypercall.Max + 1]handler
 
 func registerHandlers() {
-	//SYS sys.Register(func(nr int, fn sys.Handler) {
-	//SYS 	functions[nr] = func(t *Thread, a *[6]uint64) uint64 { return fn(t, a) }
-	//SYS })
+	sys.Register(func(nr int, fn sys.Handler) {
+		functions[nr] = func(t *Thread, a *[6]uint64) uint64 { return fn(t, a) }
+	})
 	for _, family := range machineCalls {
 		for nr, fn := range family {
 			functions[nr] = fn

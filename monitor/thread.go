@@ -141,15 +141,18 @@ func (t *Thread) wake(gva uint64) {
 	}
 }
 
-// xsaveBuf reads the thread's vector state. On the thread itself.
-func (t *Thread) xsaveBuf() ([]byte, error) {
+// xsaveRoom is the thread's buffer for its vector state.
+func (t *Thread) xsaveRoom() []byte {
 	if t.xsave == nil {
 		t.xsave = make([]byte, max(t.m.host.Sys.Check(kvm.CapXsave2), kvm.LegacyXsaveSize))
 	}
-	if err := t.v.GetXsave(t.xsave); err != nil {
-		return nil, err
-	}
-	return t.xsave, nil
+	return t.xsave
+}
+
+// xsaveBuf reads the thread's vector state into that buffer. On the thread itself, or while it is parked.
+func (t *Thread) xsaveBuf() ([]byte, error) {
+	b := t.xsaveRoom()
+	return b, t.v.GetXsave(b)
 }
 
 // The methods of hypercall.Task.

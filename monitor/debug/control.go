@@ -83,10 +83,14 @@ func (s *session) armed(addr uint64) bool {
 }
 
 func (s *session) start(batch []Action) error {
-	for _, a := range batch {
+	for i, a := range batch {
 		t := s.threads[a.Tid]
-		t.parked, t.pending = false, false
+		t.parked, t.pending, t.watching = false, false, false
+		if len(s.watches) > 0 {
+			batch[i] = t.watched(a)
+		}
 	}
+	s.refreshWatches()
 	s.running = true
 	if err := s.inf.Resume(batch); err != nil {
 		for _, a := range batch {
@@ -140,6 +144,7 @@ func (s *session) quiet() {
 		s.inf.RemoveBreakpoint(b)
 	}
 	clear(s.breakpoints)
+	s.watches = nil
 	s.pass = ^uint64(0)
 	s.inf.PassSignals(s.pass)
 	s.inf.CatchSyscalls(false, nil)
@@ -175,8 +180,11 @@ func (s *session) insert(b Breakpoint) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hidden, err := s.inf.InsertBreakpoint(b)
-	if err == nil {
+	switch err {
+	case nil:
 		s.breakpoints[b] = struct{}{}
+	case ErrUnsupported:
+		err = s.insertWatch(b)
 	}
 	return hidden, err
 }
@@ -184,6 +192,9 @@ func (s *session) insert(b Breakpoint) ([]byte, error) {
 func (s *session) remove(b Breakpoint) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.removeWatch(b) {
+		return nil
+	}
 	delete(s.breakpoints, b)
 	return s.inf.RemoveBreakpoint(b)
 }

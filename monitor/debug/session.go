@@ -25,6 +25,7 @@ type session struct {
 	last        int // thread of the last report
 	pass        uint64
 	breakpoints map[Breakpoint]struct{}
+	watches     []*watch
 }
 
 // thread is what the session knows of a payload thread.
@@ -37,7 +38,9 @@ type thread struct {
 	stop     Stop // why it is parked
 	pending  bool // stop was not reported yet
 	when     uint64
-	signal   int // to be delivered when it goes on
+	signal   int    // to be delivered when it goes on
+	watching bool   // stepped for the sake of watchpoints
+	asked    Action // what it does meanwhile, as the client sees it
 }
 
 // newSession takes over the Inferior. If it is parked as a whole, the first report says why.
@@ -69,7 +72,10 @@ func (s *session) event(e Event) {
 	}
 	switch e.Kind {
 	case EventStopped:
-		if t := s.threads[e.Tid]; t != nil {
+		if t := s.threads[e.Tid]; t != nil && !t.parked {
+			if t.watching && s.goesOn(t, &e.Stop) {
+				return
+			}
 			s.parked(t, e.Stop)
 			if t.pending && s.running {
 				s.stopAll()
@@ -77,6 +83,7 @@ func (s *session) event(e Event) {
 		}
 	case EventCreated:
 		s.threads[e.Tid] = &thread{tid: e.Tid, resumed: true, created: s.notifies}
+		s.watchNew(s.threads[e.Tid])
 		if s.notifies && s.running {
 			s.stopAll()
 		}

@@ -123,6 +123,10 @@ func (t *Thread) exit(status int) {
 	}
 	m.running--
 	last := m.running == 0
+	if t.tid == m.pid {
+		m.leaderStatus = status // what wait(2) tells of a process whose threads all just exit
+	}
+	status = m.leaderStatus
 	m.mu.Unlock()
 	if last {
 		m.exitGroup(t, status)

@@ -32,11 +32,11 @@ var muxRows = []Row{
 	{209, "io_submit", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"nr", Long}, {"iocbpp", In | tPtr | by1}}, aioNote},
 	{210, "io_cancel", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"iocb", In | tIocb}, {"result", Out | tIoEvent}}, aioNote},
 	{213, "epoll_create", GroupIOMux, Pass, FD, A{{"size", Int}}, ""},
-	{232, "epoll_wait", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | Clip | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", Int}}, ""},
+	{232, "epoll_wait", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", Int}}, ""},
 	{233, "epoll_ctl", GroupIOMux, Pass | Sleeps, Int, A{{"epfd", FD}, {"op", Enum | sEpollOp}, {"fd", FD}, {"event", In | Null | tEpollEvent}}, ""},
 	{270, "pselect6", GroupIOMux, Handle, Int, A{{"n", Int}, {"inp", InOut | Null | FDSet | by0}, {"outp", InOut | Null | FDSet | by0}, {"exp", InOut | Null | FDSet | by0}, {"tsp", InOut | Null | tTimespec}, {"sig", In | Null | tPselectSig}}, ""},
 	{271, "ppoll", GroupIOMux, Handle, Int, A{{"ufds", InOut | tPollfd | by1}, {"nfds", Uint}, {"tsp", InOut | Null | tTimespec}, {"sigmask", In | Null | SigSet | by4}, {"sigsetsize", Size}}, ""},
-	{281, "epoll_pwait", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | Clip | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", Int}, {"sigmask", In | Null | SigSet | by5}, {"sigsetsize", Size}}, ""},
+	{281, "epoll_pwait", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", Int}, {"sigmask", In | Null | SigSet | by5}, {"sigsetsize", Size}}, ""},
 	{284, "eventfd", GroupIOMux, Pass, FD, A{{"count", Uint}}, ""},
 	{290, "eventfd2", GroupIOMux, Pass, FD, A{{"count", Uint}, {"flags", Flags | sEventfd}}, ""},
 	{291, "epoll_create1", GroupIOMux, Pass, FD, A{{"flags", Flags | sEpoll}}, ""},
@@ -44,7 +44,7 @@ var muxRows = []Row{
 	{425, "io_uring_setup", GroupIOMux, Refuse | enosys, FD, A{{"entries", Uint}, {"p", InOut | tAny}}, uringNote},
 	{426, "io_uring_enter", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"to_submit", Uint}, {"min_complete", Uint}, {"flags", Flags | sIoUring}, {"argp", In | Null | tByte | by5}, {"argsz", Size}}, uringNote},
 	{427, "io_uring_register", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"opcode", Enum | sIoUring}, {"arg", InOut | Null | tAny}, {"nr_args", Uint}}, uringNote},
-	{441, "epoll_pwait2", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | Clip | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", In | Null | tTimespec}, {"sigmask", In | Null | SigSet | by5}, {"sigsetsize", Size}}, ""},
+	{441, "epoll_pwait2", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", In | Null | tTimespec}, {"sigmask", In | Null | SigSet | by5}, {"sigsetsize", Size}}, ""},
 }
 
 const (

@@ -41,8 +41,8 @@ var threadRows = []Row{
 	{334, "rseq", GroupThread, Handle, Int, A{{"rseq", Addr | by1}, {"rseq_len", Uint}, {"flags", Flags | sRseq}, {"sig", Uint}}, ""},
 	{435, "clone3", GroupThread, Handle, TID, A{{"uargs", In | tCloneArgs}, {"size", Size}}, ""},
 	{449, "futex_waitv", GroupThread, Handle, Int, A{{"waiters", In | tFutexWaitv | by1}, {"nr_futexes", Uint}, {"flags", Flags | sFutex2}, {"timeout", In | Null | tTimespec}, {"clockid", Clock}}, ""},
-	{454, "futex_wake", GroupThread, Handle, Int, A{{"uaddr", In | tFutex}, {"mask", Ulong}, {"nr", Int}, {"flags", Flags | sFutex2}}, ""},
-	{455, "futex_wait", GroupThread, Handle, Int, A{{"uaddr", In | tFutex}, {"val", Ulong}, {"mask", Ulong}, {"flags", Flags | sFutex2}, {"timeout", In | Null | tTimespec}, {"clockid", Clock}}, ""},
+	{454, "futex_wake", GroupThread, Pass, Int, A{{"uaddr", In | tFutex}, {"mask", Ulong}, {"nr", Int}, {"flags", Flags | sFutex2}}, ""},
+	{455, "futex_wait", GroupThread, Pass | Sleeps, Int, A{{"uaddr", In | tFutex}, {"val", Ulong}, {"mask", Ulong}, {"flags", Flags | sFutex2}, {"timeout", In | Null | tTimespec}, {"clockid", Clock}}, ""},
 	{456, "futex_requeue", GroupThread, Handle, Int, A{{"waiters", In | tFutexWaitv}, {"flags", Flags | sFutex2}, {"nr_wake", Int}, {"nr_requeue", Int}}, ""},
 }
 

@@ -30,6 +30,7 @@ type entry struct {
 
 var families = [...][]entry{
 	fdCalls, openCalls, statCalls, linkCalls, infoCalls, limitCalls,
+	timeCalls, pollCalls, epollCalls, futexCalls, socketCalls,
 }
 
 // Register calls add for each number that this package serves.
@@ -52,6 +53,23 @@ func pass(t task, nr int, a args) uint64 {
 // sleep makes an interruptible host call.
 func sleep(t task, nr, a0, a1, a2, a3, a4, a5 uintptr) uint64 {
 	return hypercall.Interrupted(t.Sleep(nr, a0, a1, a2, a3, a4, a5))
+}
+
+// interrupted tells whether a host call was ended by a signal or kick before it
+// had an effect.
+func interrupted(r uintptr) bool {
+	switch hypercall.Errno(uint64(r)) {
+	case unix.EINTR, hypercall.ERESTARTSYS, hypercall.ERESTARTNOINTR:
+		return true
+	}
+	return false
+}
+
+// again makes fn the continuation of an interrupted call: it runs unless a
+// handler of the payload's does, which makes the call EINTR.
+func again(t task, fn func(task) uint64) uint64 {
+	t.SetRestart(fn)
+	return fail(hypercall.ERESTART_RESTARTBLOCK)
 }
 
 // raw makes a host call that never sleeps.

@@ -7,6 +7,8 @@ STATICCHECK_VERSION := v0.8.2
 STATICCHECK := $(CACHE)/bin/staticcheck-$(STATICCHECK_VERSION)
 
 export CGO_ENABLED := 0
+# Go's random heap base would lie in the payload's window (monitor/hostcall/window_amd64.s keeps it out, at the cost of a search).
+export GOEXPERIMENT := norandomizedheapbase64
 
 # monitor/hostcall's entry point blocks every signal before the Go runtime starts.
 LDFLAGS := -X main.version=$(VERSION) -E kmdev_rt0

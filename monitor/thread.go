@@ -126,10 +126,10 @@ func (t *Thread) exit(status int) {
 	if t.tid == m.pid {
 		m.leaderStatus = status // what wait(2) tells of a process whose threads all just exit
 	}
-	status = m.leaderStatus
+	ending := m.leaderStatus
 	m.mu.Unlock()
 	if last {
-		m.exitGroup(t, status)
+		m.exitGroup(t, ending)
 	}
 	m.giveBack(t.v)
 	t.block.Free()

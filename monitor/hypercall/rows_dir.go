@@ -77,11 +77,11 @@ var dirRows = []Row{
 // Mounts, with the rights the caller has on the host.
 var mountRows = []Row{
 	{155, "pivot_root", GroupMount, Pass | Sleeps, Int, A{{"new_root", Path | Link}, {"put_old", Path | Link}}, ""},
-	{163, "acct", GroupMount, Handle, Int, A{{"name", Path | Link | Null}}, ""},
+	{163, "acct", GroupMount, Pass | Sleeps, Int, A{{"name", Path | Link | Null}}, ""},
 	{165, "mount", GroupMount, Handle, Int, A{{"dev_name", Str | Null}, {"dir_name", Path | Link}, {"type", Str | Null}, {"flags", Flags | sMount}, {"data", In | Null | tAny}}, "binary mount data (old NFS) is EINVAL: it holds pointers"},
 	{166, "umount2", GroupMount, Pass | Sleeps, Int, A{{"name", Path | Link}, {"flags", Flags | sUmount}}, ""},
-	{167, "swapon", GroupMount, Handle, Int, A{{"specialfile", Path | Link}, {"swap_flags", Flags | sSwap}}, ""},
-	{168, "swapoff", GroupMount, Handle, Int, A{{"specialfile", Path | Link}}, ""},
+	{167, "swapon", GroupMount, Pass | Sleeps, Int, A{{"specialfile", Path | Link}, {"swap_flags", Flags | sSwap}}, ""},
+	{168, "swapoff", GroupMount, Pass | Sleeps, Int, A{{"specialfile", Path | Link}}, ""},
 	{179, "quotactl", GroupMount, Handle, Int, A{{"cmd", Enum | sQuota}, {"special", Path | Link | Null}, {"id", UID}, {"addr", InOut | Null | tAny}}, ""},
 	{428, "open_tree", GroupMount, Handle, FD, A{{"dfd", DirFD}, {"filename", Path}, {"flags", Flags | sOpenTree}}, ""},
 	{429, "move_mount", GroupMount, Pass | Sleeps, Int, A{{"from_dfd", DirFD}, {"from_pathname", Path}, {"to_dfd", DirFD}, {"to_pathname", Path}, {"flags", Flags | sMove}}, ""},

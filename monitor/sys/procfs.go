@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
-
-	"kmdev/monitor/hypercall"
 )
 
 // procMount is /proc as it was before the payload could change its root: a
@@ -289,5 +287,3 @@ func readAll(fd int) ([]byte, error) {
 		}
 	}
 }
-
-var _ = hypercall.Err

@@ -30,7 +30,8 @@ type entry struct {
 
 var families = [...][]entry{
 	fdCalls, openCalls, statCalls, linkCalls, infoCalls, limitCalls,
-	timeCalls, pollCalls, epollCalls, futexCalls, socketCalls,
+	timeCalls, pollCalls, epollCalls, futexCalls, socketCalls, ioctlCalls,
+	direntCalls, changeCalls, ipcCalls, mountCalls, processCalls, prctlCalls, signalCalls, keyCalls,
 }
 
 // Register calls add for each number that this package serves.

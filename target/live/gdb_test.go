@@ -28,7 +28,12 @@ type debugged struct {
 // serve puts a program behind a gdbserver.
 func serve(t *testing.T, program string, args ...string) *debugged {
 	t.Helper()
-	inf := trace(t, program, args...)
+	return serveOut(t, os.Stdout, program, args...)
+}
+
+func serveOut(t *testing.T, stdout *os.File, program string, args ...string) *debugged {
+	t.Helper()
+	inf := trace(t, stdout, program, args...)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -59,15 +64,20 @@ func serve(t *testing.T, program string, args ...string) *debugged {
 	return d
 }
 
-// gdb runs gdb in batch mode, connected, and gives what it prints.
-func (d *debugged) gdb(t *testing.T, program string, commands ...string) string {
-	t.Helper()
+// gdbCommand is gdb in batch mode, connected, running commands.
+func (d *debugged) gdbCommand(t *testing.T, program string, commands ...string) *exec.Cmd {
 	args := []string{"-q", "-batch", "-nx", "-ex", "set pagination off", "-ex", "set debuginfod enabled off", "-ex", "set width 0",
 		"-ex", fmt.Sprintf("target remote 127.0.0.1:%d", d.port)}
 	for _, c := range commands {
 		args = append(args, "-ex", c)
 	}
-	out, err := exec.CommandContext(t.Context(), "gdb", append(args, program)...).CombinedOutput()
+	return exec.CommandContext(t.Context(), "gdb", append(args, program)...)
+}
+
+// gdb runs it and gives what it prints.
+func (d *debugged) gdb(t *testing.T, program string, commands ...string) string {
+	t.Helper()
+	out, err := d.gdbCommand(t, program, commands...).CombinedOutput()
 	if err != nil {
 		t.Errorf("gdb: %v", err)
 	}
@@ -98,4 +108,8 @@ func expect(t *testing.T, out string, texts ...string) {
 		}
 		rest = rest[i+len(text):]
 	}
+}
+
+func listen(port int) (net.Listener, error) {
+	return gdbserver.Listen(fmt.Sprintf("127.0.0.1:%d", port))
 }

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/monitor/cpu"
 	"kmdev/monitor/debug"
 )
 
@@ -91,13 +92,13 @@ const traceOptions = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.P
 const eventStop = 128
 
 // trace starts a program, stopped before its first instruction.
-func trace(t *testing.T, program string, args ...string) *traced {
+func trace(t *testing.T, stdout *os.File, program string, args ...string) *traced {
 	t.Helper()
 	inf := &traced{requests: make(chan func()), statuses: make(chan waited), ended: make(chan struct{}), threads: map[int]*tracee{},
 		early: map[int]unix.WaitStatus{}, breaks: map[uint64]byte{}, pass: ^uint64(0)}
 	inf.events.cond.L = &inf.events.mu
 	started := make(chan error)
-	go inf.tracer(program, args, started)
+	go inf.tracer(stdout, program, args, started)
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
@@ -110,9 +111,9 @@ func trace(t *testing.T, program string, args ...string) *traced {
 }
 
 // launch starts the program in a process group of its own and brings it to its exec.
-func (inf *traced) launch(program string, args []string) error {
+func (inf *traced) launch(stdout *os.File, program string, args []string) error {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `kill -STOP $$; exec "$0" "$@"`, program}, args...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -148,9 +149,9 @@ func (inf *traced) launch(program string, args []string) error {
 	}
 }
 
-func (inf *traced) tracer(program string, args []string, started chan<- error) {
+func (inf *traced) tracer(stdout *os.File, program string, args []string, started chan<- error) {
 	runtime.LockOSThread()
-	err := inf.launch(program, args)
+	err := inf.launch(stdout, program, args)
 	if err == nil {
 		inf.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", inf.pid), os.O_RDWR, 0)
 	}
@@ -316,14 +317,12 @@ func (inf *traced) Hello() debug.Hello {
 	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", inf.pid))
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", inf.pid))
 	h := debug.Hello{Pid: inf.pid, Exe: exe, Size: 1 << 47, Args: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")}
-	area, _ := inf.Xsave(inf.pid)
-	const swFeatures = 464 // the kernel's note of XCR0 in the area's software-reserved bytes
-	for i := 7; i >= 0; i-- {
-		h.XCR0 = h.XCR0<<8 | uint64(area[swFeatures+i])
+	h.XCR0 = cpu.XCR0()
+	x := cpu.NewXState(h.XCR0)
+	h.Xsave.Size = x.Size
+	for _, c := range x.Components {
+		h.Xsave.Components = append(h.Xsave.Components, debug.XsaveComponent{Bit: c.Bit, Offset: c.Offset, Size: c.Size})
 	}
-	h.Xsave = debug.XsaveLayout{Size: uint32(len(area)), Components: []debug.XsaveComponent{
-		{Bit: 2, Offset: 576, Size: 256}, {Bit: 5, Offset: 1088, Size: 64}, {Bit: 6, Offset: 1152, Size: 512},
-		{Bit: 7, Offset: 1664, Size: 1024}, {Bit: 9, Offset: 2688, Size: 8}}}
 	return h
 }
 

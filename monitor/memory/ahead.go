@@ -1,7 +1,5 @@
 package memory
 
-import "golang.org/x/sys/unix"
-
 // Populating ahead.
 //
 // Fresh anonymous memory has no entries. When the payload first touches it, the page fault tells a stream of touches
@@ -9,14 +7,14 @@ import "golang.org/x/sys/unix"
 //
 //   - A stream's next window is populated on the host in one call and gets its entries with the exit that the fault costs
 //     anyway. Its size is what the stream has touched so far, so memory populated and not touched is never more than
-//     memory touched, but for a first small grant.
+//     memory touched, but for a first small grant. Whole 2 MiB blocks of it become huge pages (see huge.go).
 //   - Scattered touches get the entries of the 2 MiB around them and no memory: later touches there are served by KVM
 //     one by one, without an exit.
 
 // Sizes in pages.
 const (
 	firstWindow   = 16
-	maxWindow     = 512
+	maxWindow     = 2048
 	grantPool     = 64 // what streams that have not proved themselves may hold unused, all together
 	streamSlack   = 16 // a fault so close behind a stream's end still belongs to it
 	maxStreams    = 64
@@ -54,6 +52,9 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 		start, end = as.block(v, page)
 		return start, end, w
 	}
+	if start, end, ok := as.hugeBlock(v, page); ok {
+		return start, end, w
+	}
 	if need != protWrite || as.cfg.NoAhead || v.Flags&LockOnFault != 0 {
 		// A read sees the shared zero page; populating would spend memory on it.
 		start, end = as.scatter(v, page)
@@ -80,6 +81,7 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 		s.edge = w.end
 	}
 	as.stats.Ahead += s.window - 1
+	as.adviseHuge(v, w)
 	return w.start, w.end, w
 }
 
@@ -101,6 +103,9 @@ func (as *AddressSpace) streamWindow(s *stream, v *VMA, page, n uint64) (start, 
 	end = v.End
 	if end-page > n*pageSize {
 		end = page + n*pageSize
+		if cut := alignDown(end, largePage); cut > page && n >= largePage/pageSize {
+			end = cut
+		}
 	}
 	return page, as.tables.firstPresent(page, end)
 }
@@ -214,59 +219,6 @@ func (a *ahead) release(start, end uint64) {
 	}
 }
 
-// populateWindow populates a window unless mappings have changed since it was chosen: then it is left to KVM.
-func (as *AddressSpace) populateWindow(w window) {
-	if w.end-w.start <= pageSize || as.generation.Load() != w.generation {
-		return
-	}
-	hostAdvise(w.start, w.end-w.start, unix.MADV_POPULATE_WRITE)
-}
-
-// populate is what MAP_POPULATE and mlock do: bring all of [start, start+length) in, errors ignored.
-func (as *AddressSpace) populate(start, length uint64, write bool) {
-	advice := uint64(unix.MADV_POPULATE_READ)
-	if write {
-		advice = unix.MADV_POPULATE_WRITE
-	}
-	hostAdvise(start, length, advice)
-}
-
-// Sizes in bytes up to which entries are made when memory is mapped instead of when it is touched.
-const (
-	eagerAnon = 4 * pageSize
-	eagerFile = 4 << 20
-)
-
-// eager does at mmap time what would cost an exit later. as.mu is held.
-func (as *AddressSpace) eager(v *VMA, start, end uint64) {
-	if v == nil || v.Prot&protAll == 0 || v.Page != 0 {
-		return
-	}
-	switch {
-	case v.Flags&(Locked|LockOnFault) == Locked:
-	case v.Flags&File != 0:
-		end = min(end, v.extent())
-		if end < start || end-start > eagerFile {
-			return
-		}
-		if v.Flags&Shared == 0 {
-			hostAdvise(start, end-start, unix.MADV_POPULATE_READ)
-		}
-	case end-start > eagerAnon || v.Flags&Shared != 0:
-		return
-	}
-	if as.install(v, start, end) != nil {
-		as.disarm(start, end)
-	}
-}
-
-// eagerProtect is eager for memory that has got a new protection.
-func (as *AddressSpace) eagerProtect(v *VMA) {
-	if v.Flags&File != 0 && v.size() <= eagerFile {
-		as.eager(v, v.Start, v.End)
-	}
-}
-
 // move takes note that [start, end) has moved to new on.
 func (a *ahead) move(start, end, to uint64) {
 	for i := range a.streams {
@@ -274,4 +226,14 @@ func (a *ahead) move(start, end, to uint64) {
 			s.edge += to - start
 		}
 	}
+}
+
+// below gives how far down a stream that goes on at page will populate; page if there is none.
+func (a *ahead) below(page uint64) uint64 {
+	if s := a.match(page); s != nil && s.down {
+		if n := min(s.touched+s.window, maxWindow) * pageSize; n < page {
+			return page - n + pageSize
+		}
+	}
+	return page
 }

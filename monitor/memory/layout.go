@@ -53,19 +53,36 @@ func newLayout(c *Config) layout {
 // PIEBase chooses where a position-independent program goes (ELF_ET_DYN_BASE, randomised).
 func (as *AddressSpace) PIEBase() uint64 { return pieBase + as.random(mmapRandPages) }
 
-// MapStack maps the main stack: size bytes now, growing down to RLIMIT_STACK. It gives the address of its end, which is
-// where the loader starts to lay out argv downwards. exec makes it executable (PT_GNU_STACK).
+// Linux maps 128 KiB of stack below what execve wrote (setup_arg_pages); the first pages of it are used at once.
+const (
+	stackExpand = 128 << 10
+	stackFirst  = 3 * pageSize
+)
+
+// MapStack maps the main stack and gives the address of its end, which is where the loader starts to lay out argv
+// downwards: size bytes for that and a little more; it grows down to RLIMIT_STACK. exec makes it executable
+// (PT_GNU_STACK).
 func (as *AddressSpace) MapStack(size uint64, exec bool) (top uint64, e unix.Errno) {
-	size = max(pageUp(size), 33*pageSize)
-	m := &mapping{length: size, fd: noFD, hostFlags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_GROWSDOWN}
+	size = pageUp(size)
+	m := &mapping{length: size + stackExpand, fd: noFD, hostFlags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_GROWSDOWN}
 	m.v = VMA{Prot: protRead | protWrite, Flags: GrowsDown}
 	if exec {
 		m.v.Prot |= protExec
 	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	_, e = as.mapAt(m, as.layout.stackTop-size, unix.MAP_FIXED_NOREPLACE|unix.MAP_FIXED, pageSize)
-	return as.layout.stackTop, e
+	top = as.layout.stackTop
+	if _, e = as.mapAt(m, top-m.length, unix.MAP_FIXED_NOREPLACE|unix.MAP_FIXED, pageSize); e != 0 {
+		return 0, e
+	}
+	if first := min(size+stackFirst, m.length); first <= stackExpand {
+		as.populate(top-first, first, true)
+		if as.install(as.vmas.find(top-first), top-first, top) == nil {
+			n := first / pageSize
+			as.ahead.streams = append(as.ahead.streams, stream{edge: top - first, down: true, touched: n / 2, window: n / 2})
+		}
+	}
+	return top, 0
 }
 
 // StackTop is the end of the main stack's VMA.

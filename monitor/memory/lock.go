@@ -8,16 +8,13 @@ import (
 
 const lockFlags = Locked | LockOnFault
 
-// span is the whole pages that [addr, addr+length) touches, as mlock(2) and munlock(2) count them.
+// lockSpan is the whole pages that [addr, addr+length) touches, as mlock(2) and munlock(2) count them.
 func lockSpan(addr, length uint64) (start, end uint64, e unix.Errno) {
 	length = pageUp(length + addr&pageMask)
 	start = pageDown(addr)
 	end = start + length
-	switch {
-	case end < start:
+	if end < start {
 		return 0, 0, unix.EINVAL
-	case end > usermem.Size:
-		return 0, 0, unix.ENOMEM
 	}
 	return start, end, 0
 }
@@ -46,27 +43,67 @@ func (as *AddressSpace) lock(addr, length, flags uint64) uint64 {
 // lockRange locks on the host, whose limits (RLIMIT_MEMLOCK) count the payload's memory only: the monitor locks nothing.
 func (as *AddressSpace) lockRange(start, end, flags uint64) unix.Errno {
 	var e unix.Errno
-	if flags == 0 {
-		_, _, e = unix.Syscall(unix.SYS_MLOCK, host(start), uintptr(end-start), 0)
+	stop := min(end, max(start, usermem.Size))
+	if flags == 0 { // mlock2 is Linux 4.4
+		_, _, e = unix.Syscall(unix.SYS_MLOCK, host(start), uintptr(stop-start), 0)
 	} else {
-		_, _, e = unix.Syscall(unix.SYS_MLOCK2, host(start), uintptr(end-start), uintptr(flags))
+		_, _, e = unix.Syscall(unix.SYS_MLOCK2, host(start), uintptr(stop-start), uintptr(flags))
 	}
-	if e != 0 || start == end {
-		return e
+	if e == 0 && stop < end {
+		e = unix.ENOMEM
 	}
 	set := Locked
 	if flags&unix.MLOCK_ONFAULT != 0 {
 		set |= LockOnFault
 	}
-	as.update(start, end, func(v *VMA) { v.Flags = v.Flags&^lockFlags | set })
-	if set == Locked {
-		for v := range as.vmas.all(start, end) {
-			if as.install(v, max(start, v.Start), min(end, v.extent())) != nil {
-				break
-			}
+	if e == 0 || e == unix.ENOMEM && as.mayLock(start, end) {
+		as.setLock(start, end, set)
+	}
+	return e
+}
+
+// mayLock tells whether locking [start, end) is within RLIMIT_MEMLOCK. If it is and mlock fails all the same, Linux has
+// locked what comes before the first hole.
+func (as *AddressSpace) mayLock(start, end uint64) bool {
+	locked := end - start
+	for v := range as.vmas.all(0, usermem.Size) {
+		if v.Flags&Locked == 0 {
+			continue
+		}
+		locked += v.size()
+		if v.Start < end && start < v.End {
+			locked -= min(v.End, end) - max(v.Start, start)
 		}
 	}
-	return 0
+	return locked <= as.cfg.Limit(unix.RLIMIT_MEMLOCK) || hasCapability(capIPCLock)
+}
+
+// setLock gives the VMAs from start to end or the first hole the lock flags given, and entries if their pages are in memory.
+func (as *AddressSpace) setLock(start, end uint64, set Flags) {
+	if end = as.firstHole(start, end); start == end {
+		return
+	}
+	as.update(start, end, func(v *VMA) { v.Flags = v.Flags&^lockFlags | set })
+	if set != Locked {
+		return
+	}
+	for v := range as.vmas.all(start, end) {
+		if as.install(v, max(start, v.Start), min(end, v.extent())) != nil {
+			return
+		}
+	}
+}
+
+// firstHole gives the first address within [start, end) that is not mapped, end if there is none.
+func (as *AddressSpace) firstHole(start, end uint64) uint64 {
+	at := start
+	for v := range as.vmas.all(start, end) {
+		if v.Start > at {
+			break
+		}
+		at = min(v.End, end)
+	}
+	return at
 }
 
 // Munlock is munlock(2).
@@ -81,11 +118,15 @@ func (as *AddressSpace) Munlock(addr, length uint64) uint64 {
 }
 
 func (as *AddressSpace) unlockRange(start, end uint64) unix.Errno {
-	if _, _, e := unix.Syscall(unix.SYS_MUNLOCK, host(start), uintptr(end-start), 0); e != 0 {
-		return e
+	stop := min(end, max(start, usermem.Size))
+	_, _, e := unix.Syscall(unix.SYS_MUNLOCK, host(start), uintptr(stop-start), 0)
+	if e == 0 && stop < end {
+		e = unix.ENOMEM
 	}
-	as.update(start, end, func(v *VMA) { v.Flags &^= lockFlags })
-	return 0
+	if e == 0 || e == unix.ENOMEM {
+		as.setLock(start, end, 0)
+	}
+	return e
 }
 
 // Mlockall is mlockall(2). The host's own would lock the monitor as well.

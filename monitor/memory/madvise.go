@@ -110,11 +110,12 @@ func (as *AddressSpace) advise(addr, end, what uint64, a advice) unix.Errno {
 // minDiscard is how much memory must be discarded at least for its next touches to be worth populating ahead.
 const minDiscard = 16 * pageSize
 
-// disarmDiscarded removes the entries of anonymous memory about to be discarded, so that when it is touched again it
-// can be populated ahead again.
+// disarmDiscarded prepares for memory to be discarded. It removes the entries of anonymous memory, so that when it is
+// touched again it can be populated ahead again.
 func (as *AddressSpace) disarmDiscarded(addr, end uint64) {
 	for v := range as.vmas.all(addr, end) {
 		lo, hi := max(addr, v.Start), min(end, v.End)
+		as.unadviseHuge(v)
 		if v.anonymous() && v.Flags&Locked == 0 && hi-lo >= minDiscard {
 			as.disarm(lo, hi)
 		}

@@ -135,6 +135,9 @@ func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
 		if e := as.munmap(r.new, r.newLen); e != 0 {
 			return 0, e
 		}
+		if as.vmas.find(r.old) == nil { // the ranges overlap where their sum wraps
+			return 0, unix.EFAULT
+		}
 	}
 	if r.newLen < r.oldLen {
 		if e := as.munmap(r.old+r.newLen, r.oldLen-r.newLen); e != 0 {
@@ -143,9 +146,6 @@ func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
 		r.oldLen = r.newLen
 	}
 	v := as.vmas.find(r.old)
-	if v == nil {
-		return 0, unix.EFAULT
-	}
 	if r.dontUnmap() && !as.mayExpand(v, r.newLen) {
 		return 0, unix.ENOMEM
 	}
@@ -207,12 +207,10 @@ func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
 	}
 	switch {
 	case r.dontUnmap():
-		as.update(r.old, oldEnd, func(o *VMA) { o.Flags &^= Locked | LockOnFault })
+		// Linux takes the lock off the whole VMA that the range was a part of (dontunmap_complete).
+		as.update(v.Start, v.End, func(o *VMA) { o.Flags &^= lockFlags })
 	case r.oldLen != 0:
 		as.replace(r.old, oldEnd, nil)
-	}
-	if r.dontUnmap() {
-		w.End = w.Start + r.newLen
 	}
 	as.replace(w.Start, w.End, &w)
 	as.rearm(r, inUse)

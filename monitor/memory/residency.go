@@ -58,15 +58,13 @@ func (as *AddressSpace) RemapFilePages(addr, size, prot, pgoff, flags uint64) ui
 	}
 	w := *v
 	w.Start, w.End, w.Offset = start, end, off
-	at := start
+	if as.firstHole(start, end) < end {
+		return result(0, unix.EINVAL)
+	}
 	for o := range as.vmas.all(start, end) {
-		if o.Start > at || o.Dev != v.Dev || o.Ino != v.Ino || o.Object != v.Object || o.Flags != v.Flags {
+		if o.Dev != v.Dev || o.Ino != v.Ino || o.Object != v.Object || o.Flags != v.Flags || o.Prot != v.Prot {
 			return result(0, unix.EINVAL)
 		}
-		at = o.End
-	}
-	if at < end {
-		return result(0, unix.EINVAL)
 	}
 	if e := as.disarm(start, end); e != 0 {
 		return result(0, e)
@@ -91,14 +89,7 @@ func (as *AddressSpace) Mseal(addr, length, flags uint64) uint64 {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	end := addr + n
-	at := addr
-	for v := range as.vmas.all(addr, end) {
-		if v.Start > at {
-			break
-		}
-		at = v.End
-	}
-	if at < end {
+	if as.firstHole(addr, end) < end {
 		return result(0, unix.ENOMEM)
 	}
 	if as.vmas.n+as.cuts(addr, end) > as.cfg.MaxMaps {

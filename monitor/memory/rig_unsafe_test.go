@@ -95,10 +95,14 @@ func newRig(t testing.TB, change ...func(*Config)) *rig {
 }
 
 func (r *rig) close() {
+	if r.vm == nil {
+		return
+	}
 	unix.Close(r.vm.FD)
 	r.sys.Close()
 	r.as.Close()
 	unix.Munmap(r.host)
+	r.vm = nil
 }
 
 // cpu is a vCPU for the calling goroutine, which it locks to its thread, with a stack of one page.

@@ -59,6 +59,7 @@ type AddressSpace struct {
 	reclaimAt    uint64 // bytes of slots at which idle ones are looked for
 	reclaimCount int    // slots at which they are
 	spurious     spurious
+	thpSetting   thpMode
 	probing      bool // KVM_RUN has failed: installing an entry probes the page first
 	memFD        int  // /proc/self/mem, -1 if not open
 

@@ -12,6 +12,7 @@ type Stats struct {
 	Spurious      uint64 // of them, those that the entries did not explain
 	Installs      uint64 // of them, those that installed entries
 	Ahead         uint64 // pages populated before they were touched
+	HugeBlocks    uint64 // 2 MiB blocks among them advised to be huge pages
 	Probes        uint64 // pages tried on the host before their entry was installed
 	Flips         uint64 // host protections taken and given back to make KVM drop a right
 	Forgets       uint64 // times that KVM was made to forget everything

@@ -197,9 +197,15 @@ func (t *tables) setLarge(gva, e uint64) error {
 		pt, ptInfo := t.pool.at(old & frameMask)
 		t.pages += 512 - uint64(ptInfo.used)
 		*pt, ptInfo.used = table{}, 0
-		t.retired[key(gva, 1)] = old & frameMask
+		t.retire(key(gva, 1), old&frameMask)
 	}
 	return nil
+}
+
+func (t *tables) retire(k tableKey, gpa uint64) {
+	_, info := t.pool.at(gpa)
+	info.starts = 0
+	t.retired[k] = gpa
 }
 
 func (t *tables) setSmall(gva, end, e uint64) error {
@@ -227,25 +233,42 @@ func (t *tables) change(gva, end uint64, f func(bits uint64) uint64) error {
 	return t.changeIn(t.root, 4, gva, end, f)
 }
 
+// clear removes the entries within [gva, end), and what is known of touches in tables they were in.
+func (t *tables) clear(gva, end uint64) error { return t.changeIn(t.root, 4, gva, end, nil) }
+
+// edit gives entry e, which maps one whole leaf, the bits f makes of its own; nil and 0 remove it.
+func edit(e uint64, f func(uint64) uint64) uint64 {
+	if f == nil {
+		return 0
+	}
+	if bits := f(e &^ (frameMask | guest.Large)); bits&guest.Present != 0 {
+		return e&(frameMask|guest.Large) | bits
+	}
+	return 0
+}
+
 func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint64) uint64) error {
 	tab, info := t.pool.at(gpa)
 	step := uint64(1) << shift(level)
+	if f == nil {
+		info.starts = 0
+	}
 	for i := slotIn(level, gva); gva < end; i++ {
 		stop := min(end, alignDown(gva, step)+step)
 		e := tab[i]
 		switch {
 		case e == 0:
 		case level == 1 || e&guest.Large != 0 && stop-gva == step:
-			if n := e&(frameMask|guest.Large) | f(e&^(frameMask|guest.Large)); n&guest.Present == 0 {
-				tab[i] = 0
-				info.used--
-				t.pages -= step / pageSize
-			} else if n != e {
+			n := edit(e, f)
+			if n != e {
 				tab[i] = n
 			}
+			if n == 0 {
+				info.used--
+				t.pages -= step / pageSize
+			}
 		case e&guest.Large != 0:
-			bits := e &^ (frameMask | guest.Large)
-			if f(bits) == bits {
+			if edit(e, f) == e {
 				break
 			}
 			next, err := t.splitLarge(tab, i, gva, e)
@@ -262,17 +285,12 @@ func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint6
 			if _, n := t.pool.at(next); n.used == 0 {
 				tab[i] = 0
 				info.used--
-				t.retired[key(gva, level-1)] = next
+				t.retire(key(gva, level-1), next)
 			}
 		}
 		gva = stop
 	}
 	return nil
-}
-
-// clear removes the entries within [gva, end).
-func (t *tables) clear(gva, end uint64) error {
-	return t.change(gva, end, func(uint64) uint64 { return 0 })
 }
 
 // firstPresent gives the first address within [gva, end) that has an entry, end if none has.

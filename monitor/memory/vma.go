@@ -56,6 +56,8 @@ type VMA struct {
 	GPA uint64
 	// Page is the page size of a HugeTLB VMA, else 0.
 	Page uint64
+	// Advised tells that the host mapping has in part been advised to use huge pages, which the payload did not ask for.
+	Advised bool
 }
 
 func (v *VMA) size() uint64 { return v.End - v.Start }
@@ -63,7 +65,7 @@ func (v *VMA) size() uint64 { return v.End - v.Start }
 // anonymous tells whether v is private memory with no file behind it.
 func (v *VMA) anonymous() bool { return v.Flags&(File|Shared) == 0 }
 
-// mayWrite tells whether v is private and writable: what Linux counts against RLIMIT_DATA and overcommit.
+// accountable tells whether v is private and writable: what Linux counts against RLIMIT_DATA and overcommit.
 func (v *VMA) accountable() bool {
 	return v.Prot&unix.PROT_WRITE != 0 && v.Flags&(Shared|GrowsDown) == 0
 }

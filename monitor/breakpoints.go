@@ -34,6 +34,9 @@ func (d *debugger) at(as *memory.AddressSpace, addr uint64) breakState {
 	if d.breaks[addr] != nil {
 		return breakSet
 	}
+	if !d.removed[addr] {
+		return breakNone
+	}
 	var b [1]byte
 	if _, err := as.ForceRead(addr, b[:]); err == nil && b[0] != int3 {
 		return breakGone
@@ -79,6 +82,10 @@ func (d *debugger) remove(as *memory.AddressSpace, kind debug.BreakpointKind, ad
 		return nil
 	}
 	delete(d.breaks, addr)
+	if d.removed == nil {
+		d.removed = map[uint64]bool{}
+	}
+	d.removed[addr] = true
 	var now [1]byte
 	if _, err := as.ForceRead(addr, now[:]); err != nil || now[0] != int3 {
 		return nil // the mapping went away, or other code came there: nothing of ours is left

@@ -51,10 +51,15 @@ func (t *Thread) raise(f signal.Fault) {
 	t.busy = true
 }
 
+// reservedBit of a page fault's error code: a reserved bit is set in an entry. None ever is, yet PVM says so of addresses in
+// the upper half.
+const reservedBit = 1 << 3
+
 // pageFault asks the address space; true if the payload just goes on.
 func (t *Thread) pageFault(f *signal.Fault) bool {
 	run := t.v.Run
 	f.CR2 = run.Sregs.CR2
+	f.Err &^= reservedBit
 	if t.frame.RIP == t.m.pad.LSTAR() && !t.m.pad.PVM() {
 		// SYSCALL stayed at CPL 3 and could not fetch the supervisor's entry: this is a PVM host after all.
 		t.switchEntry(true)

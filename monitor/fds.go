@@ -15,7 +15,7 @@ import (
 type fdTable struct {
 	mu    sync.Mutex
 	bound int         // never changes
-	limit unix.Rlimit // the payload's RLIMIT_NOFILE; Cur ≤ Max ≤ bound
+	limit unix.Rlimit // the payload's RLIMIT_NOFILE, as it was inherited or set; what is above bound can't be had
 }
 
 func newFDTable() (*fdTable, error) {
@@ -24,14 +24,13 @@ func newFDTable() (*fdTable, error) {
 	if bound == 0 {
 		return nil, fmt.Errorf("no descriptors for the monitor above the payload's %d: raise the hard limit (ulimit -Hn)", l.Max)
 	}
-	l.Cur, l.Max = min(l.Cur, bound), min(l.Max, bound)
 	t := &fdTable{bound: int(bound), limit: l}
 	return t, t.apply()
 }
 
 // apply makes the payload's soft limit the host's. The hard limit stays wide enough for Relocate.
 func (t *fdTable) apply() error {
-	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: t.limit.Cur, Max: uint64(hostcall.FDEnd())})
+	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(t.limit.Cur, uint64(t.bound)), Max: uint64(hostcall.FDEnd())})
 }
 
 // SetLimit is the payload's setrlimit(RLIMIT_NOFILE).

@@ -21,6 +21,7 @@ type debugger struct {
 	holdNew bool // new threads park at once
 	catch   catchSet
 	breaks  breakTable
+	removed map[uint64]bool // where breakpoints have ever been taken out: a thread may still come from their INT3
 }
 
 // parking is where a thread waits for its debugger. parked and stop are under mu; wake carries the one Resume.
@@ -120,8 +121,10 @@ func (t *Thread) showSignal(info *signal.Siginfo) bool {
 
 // stepped handles #DB: the end of a single step of the debugger's, or false for the payload's own TF.
 func (t *Thread) stepped(f *signal.Fault) bool {
-	f.DR6 = 1 << 14 // BS: debug registers do not fire here, so nothing else raises it
 	if !t.stepping {
+		if t.frame.RFLAGS&flagTF != 0 {
+			f.DR6 = 1 << 14 // BS; without TF it was INT1, and debug registers do not fire here
+		}
 		return false
 	}
 	t.stepEnded()

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"kmdev/monitor/cpu"
 	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
+	"kmdev/monitor/loader"
 	"kmdev/monitor/usermem"
 )
 
@@ -18,15 +20,21 @@ import (
 var processCalls = map[int]handler{
 	unix.SYS_PERSONALITY: (*Thread).setPersonality,
 	unix.SYS_EXECVE:      (*Thread).noExec,
-	unix.SYS_EXECVEAT:    (*Thread).noExec,
-	unix.SYS_RSEQ:        (*Thread).sysRseq,
+	unix.SYS_EXECVEAT: func(t *Thread, a *[6]uint64) uint64 {
+		return t.noExec(&[6]uint64{a[1], a[2], a[3]})
+	},
+	unix.SYS_RSEQ:   (*Thread).sysRseq,
+	unix.SYS_WAIT4:  wait,
+	unix.SYS_WAITID: wait,
 }
 
-// addrNoRandomize and personalityGet are personality(2)'s.
-const (
-	addrNoRandomize = 0x0040000
-	personalityGet  = 0xffffffff
-)
+// wait passes to the host: without fork there is no child, which it says.
+func wait(t *Thread, a *[6]uint64) uint64 {
+	return hypercall.PassThrough(t, hypercall.Lookup(int(t.call)), a)
+}
+
+// personalityGet asks personality(2) for the value in force.
+const personalityGet = 0xffffffff
 
 func (t *Thread) setPersonality(a *[6]uint64) uint64 {
 	old := t.m.personality.Load()
@@ -36,8 +44,21 @@ func (t *Thread) setPersonality(a *[6]uint64) uint64 {
 	return old
 }
 
-func (t *Thread) noExec(*[6]uint64) uint64 {
-	t.m.log.Warn("execve is not served by this version of kmdev: the payload gets ENOSYS")
+// noExec answers execve with the errno that Linux would give, or ENOSYS for a program that could be run: executing it comes
+// with processes.
+func (t *Thread) noExec(a *[6]uint64) uint64 {
+	path, e := usermem.ReadString(a[0], unix.PathMax)
+	if e != 0 {
+		return fail(e)
+	}
+	prog, err := loader.Open(path, []string{path}, nil, loader.Options{})
+	if err != nil {
+		var bad *loader.Error
+		errors.As(err, &bad)
+		return fail(bad.Errno)
+	}
+	prog.Close()
+	t.m.Notef("execve is not served by this version of kmdev: the payload gets ENOSYS")
 	return fail(unix.ENOSYS)
 }
 
@@ -206,7 +227,7 @@ func (m *Machine) Notef(format string, args ...any) {
 	m.noted[format] = true
 	m.mu.Unlock()
 	if !seen {
-		m.log.Warn(fmt.Sprintf(format, args...))
+		m.log.Info(fmt.Sprintf(format, args...))
 	}
 }
 

@@ -42,7 +42,11 @@ func (i image) mmap(addr, length uint64, prot int, flags, fd, off uint64, fixed 
 }
 
 func (i image) ChoosePIEBase(size, align uint64) uint64 {
-	return (i.as.PIEBase() + align - 1) &^ (align - 1)
+	base := (i.as.PIEBase() + align - 1) &^ (align - 1)
+	if base+size < base || base+size > i.as.MmapBase() {
+		return 0
+	}
+	return base
 }
 
 func (i image) ChooseInterp(size, align uint64) uint64 { return i.as.FreeArea(size, align) }
@@ -104,13 +108,10 @@ func (m *Machine) firstThread() (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.sig = signal.NewThreadState(signal.Set(hostcall.InheritedMask()))
+	t.sig = signal.RestoreThreadState(signal.Snapshot{Blocked: signal.Set(hostcall.InheritedMask())})
 	t.enroll()
 	hostcall.SetMainThread(t.tid)
-	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: initialFlags}
+	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: loader.InitialRflags}
 	t.load(&regs, 0, 0)
 	return t, nil
 }
-
-// initialFlags is RFLAGS of a new process: interrupts on, and the bit that is always 1.
-const initialFlags = 0x202

@@ -47,7 +47,10 @@ func (t *Thread) serve(nr uint64) uint64 {
 		}
 	}
 	t.m.Refused(t, nr, row)
-	return fail(row.Serve.Errno())
+	if e := row.Serve.Errno(); e != 0 {
+		return fail(e)
+	}
+	return fail(unix.ENOSYS)
 }
 
 // hypercall serves the SYSCALL that t has just made.
@@ -55,7 +58,7 @@ func (t *Thread) hypercall() {
 	r := &t.v.Run.Regs
 	nr := r.Rax
 	t.args = [6]uint64{r.Rdi, r.Rsi, r.Rdx, r.R10, r.R8, r.R9}
-	t.call = int64(nr)
+	t.call = int64(uint32(nr))
 	if t.m.debug.catching.Load() {
 		nr = t.catchEntry(nr)
 	}

@@ -126,7 +126,9 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 		child.clearTID = c.childTID
 	}
 	copied := append([]byte(nil), state...)
+	name := comm()
 	tid := child.spawn(func() {
+		setComm(name)
 		child.load(&regs, fs, gs)
 		if err := child.v.SetXsave(copied); err != nil {
 			m.log.Error("vector state of a new thread", "err", err)
@@ -144,7 +146,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 
 // noFork refuses what would make a process.
 func (t *Thread) noFork(*[6]uint64) uint64 {
-	t.m.log.Warn("fork is not served by this version of kmdev: the payload gets ENOSYS")
+	t.m.Notef("fork is not served by this version of kmdev: the payload gets ENOSYS")
 	return fail(unix.ENOSYS)
 }
 

@@ -108,11 +108,6 @@ func (t *Thread) exit(status int) {
 	m := t.m
 	t.done = true
 	t.releaseRobust()
-	if t.clearTID != 0 {
-		if usermem.WriteUint32(t.clearTID, 0) == 0 {
-			t.wake(t.clearTID)
-		}
-	}
 	m.mu.Lock()
 	delete(m.threads, t.tid)
 	for i, o := range m.order {
@@ -130,6 +125,10 @@ func (t *Thread) exit(status int) {
 	m.mu.Unlock()
 	if last {
 		m.exitGroup(t, ending)
+	}
+	// Whoever waits for the thread may look for it in /proc then.
+	if t.clearTID != 0 && usermem.WriteUint32(t.clearTID, 0) == 0 {
+		t.wake(t.clearTID)
 	}
 	m.giveBack(t.v)
 	t.block.Free()

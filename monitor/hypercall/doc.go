@@ -33,3 +33,5 @@
 // does. No handler and no engine function may be called from any thread but
 // the vCPU thread that made the hypercall.
 package hypercall
+
+//go:generate go run kmdev/monitor/hypercall/internal/gendoc ../../docs/syscalls.md

@@ -10,11 +10,15 @@ import (
 	"strconv"
 
 	"kmdev/gdbserver"
+	"kmdev/monitor/hostcall"
 	"kmdev/target/live"
 )
 
 // supervise runs the payload's monitor as a child and serves gdb. It ends as the payload ends.
 func supervise(c *runConfig, payload []string) int {
+	if err := hostcall.Plain(); err != nil {
+		return complain(exitKMDEVError, "%v", err)
+	}
 	listener, err := gdbserver.Listen(net.JoinHostPort(c.address, strconv.Itoa(c.port)))
 	if err != nil {
 		return complain(exitKMDEVError, "%v", err)

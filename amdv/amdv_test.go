@@ -5,9 +5,12 @@ import (
 	"context"
 	"debug/elf"
 	"encoding/json"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,7 +45,8 @@ var payloads = []payload{
 	{"die", fixtures.MuslStatic, "bus"},
 	{"die", fixtures.MuslStatic, "overflow"},
 	{"die", fixtures.MuslStatic, "bad_stack"},
-	{"faults", fixtures.GlibcStatic, ""},
+	// without "instructions": TCG's own answers to some of them kill the process natively
+	{"faults", fixtures.GlibcStatic, "page_faults far_addresses file_faults ports floating_point trap_flag"},
 	{"sig_basic", fixtures.MuslStatic, ""},
 	{"sig_queue", fixtures.MuslStatic, ""},
 	{"sig_stack", fixtures.MuslStatic, ""},
@@ -58,9 +62,15 @@ var payloads = []payload{
 	{"clock", fixtures.MuslStatic, ""},
 }
 
+var (
+	only   = flag.String("only", "", "regexp: run only the cases whose names match")
+	repeat = flag.Int("repeat", 1, "how many times to run each case in the machine")
+)
+
 // TestAMDV boots the machine once and checks every case.
 func TestAMDV(t *testing.T) {
 	cases, files := plan(t)
+	cases = selected(cases)
 	results := boot(t, initramfs(t, cases, files))
 	for _, c := range cases {
 		t.Run(strings.ReplaceAll(c.Name, " ", "_"), func(t *testing.T) {
@@ -71,6 +81,25 @@ func TestAMDV(t *testing.T) {
 			check(t, c, results[i])
 		})
 	}
+}
+
+// selected applies the -only and -repeat flags.
+func selected(cases []Case) []Case {
+	pattern := regexp.MustCompile(*only)
+	var chosen []Case
+	for _, c := range cases {
+		if !pattern.MatchString(c.Name) {
+			continue
+		}
+		for i := range *repeat {
+			again := c
+			if i > 0 {
+				again.Name = fmt.Sprintf("%s (%d)", c.Name, i+1)
+			}
+			chosen = append(chosen, again)
+		}
+	}
+	return chosen
 }
 
 // plan returns the cases and the files they need (path in the machine → path here).

@@ -15,7 +15,7 @@ import (
 
 // patience bounds every run: longer than any program here takes on a busy
 // machine, so reaching it means that the program hangs.
-const patience = 120 * time.Second
+const patience = 60 * time.Second
 
 // command is a program to run, natively or under kmdev.
 type command struct {

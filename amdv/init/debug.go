@@ -83,6 +83,8 @@ func (c *client) converse(d amdv.Debug) {
 	}
 	code := c.ask(fmt.Sprintf("m%x,1", d.Breakpoint))
 	c.say("breakpoint is hidden: %t", code != "cc" && len(code) == 2)
+	// A stub reports a breakpoint that it is asked to step from: take it away first, as gdb does.
+	c.want("OK", fmt.Sprintf("z0,%x,1", d.Breakpoint))
 	last := d.Breakpoint
 	for range 5 {
 		c.say("stepped: %s", kind(c.ask("vCont;s")))
@@ -96,7 +98,6 @@ func (c *client) converse(d amdv.Debug) {
 	binary.LittleEndian.PutUint32(back[:], d.Value)
 	c.want("OK", fmt.Sprintf("M%x,4:%x", d.Variable, back))
 	c.say("missing memory: %.1s", c.ask("m8,4"))
-	c.want("OK", fmt.Sprintf("z0,%x,1", d.Breakpoint))
 	c.say("continued: %s", kind(c.ask("vCont;c")))
 	c.at("second breakpoint", d.Again)
 	c.want("OK", fmt.Sprintf("z0,%x,1", d.Again))
@@ -203,5 +204,19 @@ func (c *client) receive() (string, error) {
 		return "", fmt.Errorf("bad checksum in %q", body)
 	}
 	_, err = c.conn.Write([]byte("+"))
-	return body, err
+	return expand(body), err
+}
+
+// expand undoes run-length encoding: "0* " is four zeros (gdb manual, "Packet Contents").
+func expand(body string) string {
+	var out strings.Builder
+	for i := 0; i < len(body); i++ {
+		if body[i] == '*' && i > 0 && i+1 < len(body) {
+			out.WriteString(strings.Repeat(body[i-1:i], int(body[i+1])-29))
+			i++
+			continue
+		}
+		out.WriteByte(body[i])
+	}
+	return out.String()
 }

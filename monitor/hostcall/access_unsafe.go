@@ -81,7 +81,8 @@ func faultTarget(pc uintptr) uintptr {
 	return 0
 }
 
-// retryTarget is where to go on after faults were blocked at pc, 0 if pc is not before a fault-safe access that might fault.
+// retryTarget is where to go on after faults were blocked at pc, 0 if pc is not before a fault-safe access that might
+// fault.
 //
 //go:nosplit
 //go:norace
@@ -104,8 +105,9 @@ func (t *accessTable) isOp(pc uintptr) bool {
 	return false
 }
 
-// CopyIn copies from an address of the process into dst. It returns the bytes copied: less than len(dst) if the next one is not
-// readable, be it unmapped, protected or beyond the end of its file. Any thread of a monitor may call it, after Init.
+// CopyIn copies from an address of the process into dst. It returns the bytes copied: less than len(dst) if the next
+// one is not readable, be it unmapped, protected or beyond the end of its file. Any thread of a monitor may call it,
+// after Init.
 func CopyIn(dst []byte, src uintptr) int {
 	if len(dst) == 0 {
 		return 0
@@ -140,8 +142,8 @@ func CopyOut(dst uintptr, src []byte) int {
 	return len(src) - int(a.left)
 }
 
-// elsewhere makes the access on a thread that may fault: one of the runtime's, which never has SIGSEGV or SIGBUS blocked. A goroutine
-// can not land on a payload thread, since those are locked to theirs.
+// elsewhere makes the access on a thread that may fault: one of the runtime's, which never has SIGSEGV or SIGBUS
+// blocked. A goroutine can not land on a payload thread, since those are locked to theirs.
 func (a *access) elsewhere(run func(*access)) {
 	b := *a
 	b.force = 1
@@ -163,7 +165,8 @@ func (a *access) do(op int) (uint64, bool) {
 	return a.result, a.status == accessOK
 }
 
-// Load32 reads a 32-bit word. ok is false if addr is not readable. A naturally aligned access is atomic; this holds for all that follow.
+// Load32 reads a 32-bit word. ok is false if addr is not readable. A naturally aligned access is atomic; this holds for
+// all that follow.
 func Load32(addr uintptr) (v uint32, ok bool) {
 	a := access{dst: addr}
 	r, ok := a.do(opLoad32)
@@ -190,8 +193,8 @@ func Store64(addr uintptr, v uint64) bool {
 	return ok
 }
 
-// Swap32 writes a 32-bit word and returns the one before. addr must be aligned: a locked access across cache lines faults on some hosts and stops
-// all CPUs on others.
+// Swap32 writes a 32-bit word and returns the one before. addr must be aligned: a locked access across cache lines
+// faults on some hosts and stops all CPUs on others.
 func Swap32(addr uintptr, v uint32) (old uint32, ok bool) {
 	a := access{dst: addr, val: uint64(v)}
 	r, ok := a.do(opSwap32)
@@ -204,8 +207,8 @@ func Swap64(addr uintptr, v uint64) (old uint64, ok bool) {
 	return a.do(opSwap64)
 }
 
-// CompareAndSwap32 writes v if the word is old, and returns the word before: the exchange took place if that is old. addr must be
-// aligned and writable even if nothing is exchanged.
+// CompareAndSwap32 writes v if the word is old, and returns the word before: the exchange took place if that is old.
+// addr must be aligned and writable even if nothing is exchanged.
 func CompareAndSwap32(addr uintptr, old, v uint32) (before uint32, ok bool) {
 	a := access{dst: addr, old: uint64(old), val: uint64(v)}
 	r, ok := a.do(opCas32)

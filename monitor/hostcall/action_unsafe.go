@@ -55,12 +55,12 @@ func installHandlers() error {
 	return nil
 }
 
-// SetDisposition lets the host know what it must about a disposition of the payload's. ignore is SIG_IGN: a SIGCHLD that is
-// ignored leaves no zombies, an ignored SIGTTOU lets a background process write to its terminal. Of flags, SA_NOCLDSTOP and
-// SA_NOCLDWAIT count. Signals that are pending at the time are dropped if ignore is set, as on Linux.
+// SetDisposition lets the host know what it must about a disposition of the payload's. ignore is SIG_IGN: a SIGCHLD
+// that is ignored leaves no zombies, an ignored SIGTTOU lets a background process write to its terminal. Of flags,
+// SA_NOCLDSTOP and SA_NOCLDWAIT count. Signals that are pending at the time are dropped if ignore is set, as on Linux.
 //
-// Handlers and default actions are carried out by the caller; the host has our handler for both. EINVAL for a signal that can
-// have neither. The two of a fault are never ignored on the host.
+// Handlers and default actions are carried out by the caller; the host has our handler for both. EINVAL for a signal
+// that can have neither. The two of a fault are never ignored on the host.
 func SetDisposition(sig int, ignore bool, flags uint64) error {
 	if sig < 1 || sig > numSignals || sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
 		return unix.EINVAL

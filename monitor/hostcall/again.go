@@ -61,7 +61,8 @@ const (
 	typeExecFix = 2 // ET_EXEC
 )
 
-// setEntry makes kmdev_rt0 the entry point of the program in fd, which must be this one, and has it go on at the one before.
+// setEntry makes kmdev_rt0 the entry point of the program in fd, which must be this one, and has it go on at the one
+// before.
 func setEntry(fd int) error {
 	var head [4096]byte
 	if n, err := unix.Pread(fd, head[:], 0); err != nil || n < ehdrSize {
@@ -104,10 +105,10 @@ func fileOffset(head []byte, vaddr uint64) (uint64, bool) {
 	return 0, false
 }
 
-// Plain makes this process an ordinary one, with the signal mask, ignored signals and environment that it was started with:
-// for front ends, which want Ctrl-C to work, os/signal, and children that don't inherit a full mask. It executes the program
-// again with the entry standing aside, and returns nil the second time, or at once in a binary without the entry. Called
-// first thing in main, before Init and instead of it.
+// Plain makes this process an ordinary one, with the signal mask, ignored signals and environment that it was started
+// with: for front ends, which want Ctrl-C to work, os/signal, and children that don't inherit a full mask. It executes
+// the program again with the entry standing aside, and returns nil the second time, or at once in a binary without the
+// entry. Called first thing in main, before Init and instead of it.
 func Plain() error {
 	if startVector == 0 {
 		if v, ok := unix.Getenv(marker); ok && marker+"="+v == markPlain {

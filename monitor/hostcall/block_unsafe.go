@@ -8,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxBlocks bounds the payload threads of one process; the kernel's own default bound (kernel.threads-max) is below it on
-// machines of up to 16 GB.
+// maxBlocks bounds the payload threads of one process; the kernel's own default bound (kernel.threads-max) is below it
+// on machines of up to 16 GB.
 const maxBlocks = 1 << 17
 
-// Block is a payload thread's blocking stub. It lives outside the Go heap, since a signal handler writes it, and belongs
-// to the thread that called New: no other uses it.
+// Block is a payload thread's blocking stub. It lives outside the Go heap, since a signal handler writes it, and
+// belongs to the thread that called New: no other uses it.
 //
 // Assembly knows the fields by name (go_asm.h).
 type Block struct {
@@ -98,8 +98,8 @@ func allocate() *Block {
 	return blockAt(n)
 }
 
-// Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that are
-// pending for the thread are lost when it ends, as on Linux.
+// Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that
+// are pending for the thread are lost when it ends, as on Linux.
 func (b *Block) Free() {
 	b.retire()
 	arena.Lock()

@@ -16,14 +16,14 @@ func window()
 func issue()
 func finish()
 func restore()
-func stubAddresses() (window, issue, finish, restore uintptr)
+func stubAddresses() (enter, window, issue, finish, restore uintptr)
 
 //go:noescape
 func raw6(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr
 
-// Raw makes a system call that never sleeps, without a word to Go's scheduler: the whole monitor's garbage collection waits for it. The
-// result is the kernel's: values in [-4095, -1] are -errno. Pointers must be addresses outside the Go heap, or conversions of unsafe.Pointer in the argument
-// list.
+// Raw makes a system call that never sleeps, without a word to Go's scheduler: the whole monitor's garbage collection
+// waits for it. The result is the kernel's: values in [-4095, -1] are -errno. Pointers must be addresses outside the Go
+// heap, or conversions of unsafe.Pointer in the argument list.
 //
 //go:uintptrescapes
 //go:nosplit
@@ -32,8 +32,9 @@ func Raw(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
 	return raw6(nr, a0, a1, a2, a3, a4, a5)
 }
 
-// Call makes a system call that may sleep, for the payload thread that b belongs to. mask is the set of signals that stay blocked
-// meanwhile (bit sig-1, as in rt_sigprocmask); SIGSTKFLT is always open, for Kick. At most one signal is taken; Signal has it.
+// Call makes a system call that may sleep, for the payload thread that b belongs to. mask is the set of signals that
+// stay blocked meanwhile (bit sig-1, as in rt_sigprocmask); SIGSTKFLT is always open, for Kick. At most one signal is
+// taken; Signal has it.
 //
 // The result is the kernel's, with these for a call that a signal ended:
 //
@@ -42,8 +43,8 @@ func Raw(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
 //	-4   EINTR           it ended with EINTR, ERESTARTNOHAND or ERESTART_RESTARTBLOCK. In the last case the kernel still has the
 //	                     restart block: Call(mask, SYS_RESTART_SYSCALL) goes on with it, as long as this thread has not slept in another such call
 //
-// Any other result stands, whether Signal has a signal or not: it came after the call had ended. So each signal taken is taken once and no result is
-// ever lost.
+// Any other result stands, whether Signal has a signal or not: it came after the call had ended. So each signal taken
+// is taken once and no result is ever lost.
 //
 //go:uintptrescapes
 //go:nosplit

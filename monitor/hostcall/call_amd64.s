@@ -4,8 +4,8 @@
 #define SYS_rt_sigprocmask 14
 #define SIG_SETMASK        2
 
-// The blocking stub. Its parts are TEXT symbols of their own so that the handler can name addresses inside it; they lie one after
-// the other (checkLayout). R12 is the *Block throughout. SYSCALL clobbers RCX and R11 only.
+// The blocking stub. Its parts are TEXT symbols of their own so that the handler can name addresses inside it; they lie
+// one after the other (checkLayout). R12 is the *Block throughout. SYSCALL clobbers RCX and R11 only.
 //
 //	window+0   rt_sigprocmask: opens the signals
 //	window+2   a signal from here on is taken by the handler …
@@ -59,14 +59,16 @@ TEXT ·restore(SB),NOSPLIT|NOFRAME,$0-0
 	SYSCALL
 	RET
 
-// func stubAddresses() (window, issue, finish, restore uintptr)
-TEXT ·stubAddresses(SB),NOSPLIT,$0-32
+// func stubAddresses() (enter, window, issue, finish, restore uintptr)
+TEXT ·stubAddresses(SB),NOSPLIT,$0-40
+	LEAQ ·enter(SB), AX
+	MOVQ AX, enter+0(FP)
 	LEAQ ·window(SB), AX
-	MOVQ AX, window+0(FP)
+	MOVQ AX, window+8(FP)
 	LEAQ ·issue(SB), AX
-	MOVQ AX, issue+8(FP)
+	MOVQ AX, issue+16(FP)
 	LEAQ ·finish(SB), AX
-	MOVQ AX, finish+16(FP)
+	MOVQ AX, finish+24(FP)
 	LEAQ ·restore(SB), AX
-	MOVQ AX, restore+24(FP)
+	MOVQ AX, restore+32(FP)
 	RET

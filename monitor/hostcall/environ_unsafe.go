@@ -18,8 +18,8 @@ func Args() []string {
 	return stringsAt(startVector+wordSize, int(argc))
 }
 
-// Environ is the environment that this process was started with, to the byte: in its order, with entries that repeat a name
-// or have no '='. It is the payload's. os.Environ is not: the entry puts runtimeEnv before it.
+// Environ is the environment that this process was started with, to the byte: in its order, with entries that repeat a
+// name or have no '='. It is the payload's. os.Environ is not: the entry puts runtimeEnv before it.
 func Environ() []string {
 	if startVector == 0 {
 		env, _ := readStrings("/proc/self/environ")

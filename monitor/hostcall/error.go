@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// This package imports neither os nor fmt: its variables are initialised before package os raises the limit of descriptors (see
-// nofileAtInit), and start-up time counts.
+// This package imports neither os nor fmt: its variables are initialised before package os raises the limit of
+// descriptors (see nofileAtInit), and start-up time counts.
 
 // Error is a failure of the host.
 type Error struct {

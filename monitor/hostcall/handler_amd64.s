@@ -3,8 +3,8 @@
 
 #define SYS_rt_sigreturn 15
 
-// Offsets in the kernel's struct ucontext (arch/x86/include/uapi/asm/ucontext.h, sigcontext.h); handler_unsafe.go has the same as
-// a type.
+// Offsets in the kernel's struct ucontext (arch/x86/include/uapi/asm/ucontext.h, sigcontext.h); handler_unsafe.go has
+// the same as a type.
 #define UC_R12 72
 #define UC_RBP 120
 #define UC_RAX 144
@@ -19,9 +19,10 @@
 // thread's signal stack, with every signal blocked.
 //
 // A signal in the blocking stub is recorded in the Block, and the handler leaves by a jump, without rt_sigreturn: the
-// mask stays all blocked until ·restore puts the old one back, so exactly one signal is taken, and the kernel keeps the restart block
-// of an interrupted nanosleep, poll or futex for restart_syscall. Nothing else of the interrupted context is live there: ABI0
-// preserves no register but SP and BP, and the kernel has put the vector state into its initial configuration, which is Go's.
+// mask stays all blocked until ·restore puts the old one back, so exactly one signal is taken, and the kernel keeps the
+// restart block of an interrupted nanosleep, poll or futex for restart_syscall. Nothing else of the interrupted context
+// is live there: ABI0 preserves no register but SP and BP, and the kernel has put the vector state into its initial
+// configuration, which is Go's.
 TEXT ·sigHandler(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ UC_RIP(DX), AX
 	LEAQ ·window+2(SB), CX

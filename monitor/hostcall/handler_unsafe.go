@@ -7,7 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ucontext is the kernel's struct ucontext of x86-64, as far as it is used here (arch/x86/include/uapi/asm/sigcontext.h).
+// ucontext is the kernel's struct ucontext of x86-64, as far as it is used here
+// (arch/x86/include/uapi/asm/sigcontext.h).
 type ucontext struct {
 	_       [40]byte
 	r       [16]uint64 // r8 … r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp
@@ -23,8 +24,8 @@ var (
 	selfPid    uintptr
 	mainThread atomic.Int32 // SetMainThread
 
-	// closedThreads counts payload threads that have SIGSEGV and SIGBUS blocked: Block.closed. While it is not 0, fault-safe
-	// accesses are made on another thread. Assembly reads it.
+	// closedThreads counts payload threads that have SIGSEGV and SIGBUS blocked: Block.closed. While it is not 0,
+	// fault-safe accesses are made on another thread. Assembly reads it.
 	closedThreads uint32
 )
 
@@ -36,8 +37,8 @@ func handlerAddresses() (handler, restorer uintptr)
 // kernel gave to one of the monitor's own threads. It is the process's first thread, unless set.
 func SetMainThread(tid int) { mainThread.Store(int32(tid)) }
 
-// handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return to
-// what was interrupted.
+// handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return
+// to what was interrupted.
 //
 // Only SIGSEGV and SIGBUS are ever open outside the stub. With a positive si_code they are a fault of this thread: in a
 // fault-safe access it becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it.
@@ -91,8 +92,8 @@ func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
 	}
 }
 
-// sendToPayload sends a signal to the main thread, or if that has ended, to the first payload thread that has not. With no
-// payload thread there is nobody whom the signal could concern.
+// sendToPayload sends a signal to the main thread, or if that has ended, to the first payload thread that has not. With
+// no payload thread there is nobody whom the signal could concern.
 //
 //go:nosplit
 //go:norace

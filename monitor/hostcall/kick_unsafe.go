@@ -26,10 +26,12 @@ func makeCookies() error {
 	return nil
 }
 
-// Kick makes a payload thread's Call return, or its KVM_RUN, whether it runs now or comes next: the kick stays pending until the thread takes
-// it. Any thread may call it, as often as it likes; kicks that the thread has not taken yet merge into one. A thread that is gone is no error.
+// Kick makes a payload thread's Call return, or its KVM_RUN, whether it runs now or comes next: the kick stays pending
+// until the thread takes it. Any thread may call it, as often as it likes; kicks that the thread has not taken yet
+// merge into one. A thread that is gone is no error.
 //
-// A kick says "look again", nothing more: it may come without a cause, and merges with a SIGSTKFLT of the payload's own.
+// A kick says "look again", nothing more: it may come without a cause, and merges with a SIGSTKFLT of the payload's
+// own.
 func Kick(tid int) {
 	info := siginfo{signo: int32(kickSignal), code: siQueue, value: kickCookie}
 	full := [128]byte{}
@@ -38,8 +40,8 @@ func Kick(tid int) {
 	runtime.KeepAlive(&full)
 }
 
-// IsKick tells whether a signal is a kick. If the user's RLIMIT_SIGPENDING is used up, the kernel delivers kicks without siginfo (si_code SI_USER from pid
-// 0): those count, too, since a kick too many does no harm.
+// IsKick tells whether a signal is a kick. If the user's RLIMIT_SIGPENDING is used up, the kernel delivers kicks
+// without siginfo (si_code SI_USER from pid 0): those count, too, since a kick too many does no harm.
 func IsKick(info *[128]byte) bool {
 	h := head(info)
 	if uintptr(h.signo) != kickSignal {

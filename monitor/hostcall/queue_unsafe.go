@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Dequeue takes a signal of set (bit sig-1) that is pending for the calling thread or the process, in the kernel's order, and never waits.
+// Dequeue takes a signal of set (bit sig-1) that is pending for the calling thread or the process, in the kernel's
+// order, and never waits.
 func Dequeue(set uint64) (info [128]byte, ok bool) {
 	var zero unix.Timespec
 	r := raw6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&zero)), 8, 0, 0)
@@ -25,9 +26,10 @@ func Dequeue(set uint64) (info [128]byte, ok bool) {
 	return info, true
 }
 
-// Queue sends a siginfo of the payload's making to a thread of this process, or to the process if tid is 0: rt_tgsigqueueinfo(2) and rt_sigqueueinfo(2)
-// for the payload's own use of them, with the kernel's result. A SIGSEGV or SIGBUS with a positive si_code, which a thread may send to
-// itself, would look like a fault of the monitor; this keeps them apart.
+// Queue sends a siginfo of the payload's making to a thread of this process, or to the process if tid is 0:
+// rt_tgsigqueueinfo(2) and rt_sigqueueinfo(2) for the payload's own use of them, with the kernel's result. A SIGSEGV or
+// SIGBUS with a positive si_code, which a thread may send to itself, would look like a fault of the monitor; this keeps
+// them apart.
 func Queue(tid int, sig int, info *[128]byte) uintptr {
 	send := *info
 	head(&send).pad = 0

@@ -2,8 +2,8 @@ package hostcall
 
 import "unsafe"
 
-// siginfo's head: the kernel's struct kernel_siginfo (include/uapi/asm-generic/siginfo.h). The word after si_code is padding that the
-// kernel carries along in its queue, from rt_sigqueueinfo to whoever takes the signal.
+// siginfo's head: the kernel's struct kernel_siginfo (include/uapi/asm-generic/siginfo.h). The word after si_code is
+// padding that the kernel carries along in its queue, from rt_sigqueueinfo to whoever takes the signal.
 type siginfo struct {
 	signo, errno, code int32
 	pad                uint32
@@ -26,9 +26,9 @@ func sicode(info *[128]byte) int32 { return head(info).code }
 //go:norace
 func senderPid(info *[128]byte) int32 { return head(info).pid }
 
-// Only the thread that a signal is for may queue a si_code that means "the kernel" (≥ 0) or "tgkill" (rt_sigqueueinfo(2)). wrap
-// hides such a code in one that anybody may queue, and marks the siginfo by a cookie in its padding; unwrap, on the taking side, brings it back. Payload
-// code cannot know the cookie.
+// Only the thread that a signal is for may queue a si_code that means "the kernel" (≥ 0) or "tgkill"
+// (rt_sigqueueinfo(2)). wrap hides such a code in one that anybody may queue, and marks the siginfo by a cookie in its
+// padding; unwrap, on the taking side, brings it back. Payload code cannot know the cookie.
 const (
 	wrappedSign  = int32(-1 << 31) // code ^ wrappedSign, for codes ≥ 0
 	wrappedTkill = int32(-1 << 30) // stands for SI_TKILL

@@ -17,8 +17,8 @@ const (
 // process was started with.
 var runtimeOpens int32 = sigKill | sigThrow | sigUnblock
 
-// runtimeSigtable is what runtime/sigtab_linux_generic.go of Go 1.26 holds, by signal. A runtime that differs is not patched and
-// Init fails: look at the new table, at blockableSig and minitSignalMask, then update this one.
+// runtimeSigtable is what runtime/sigtab_linux_generic.go of Go 1.26 holds, by signal. A runtime that differs is not
+// patched and Init fails: look at the new table, at blockableSig and minitSignalMask, then update this one.
 var runtimeSigtable = [65]int32{
 	1:  sigNotify | sigKill,              // HUP
 	2:  sigNotify | sigKill,              // INT

@@ -78,9 +78,9 @@ func prepare() error {
 // goes. The parts are so small that nothing else fits between them.
 func checkLayout() error {
 	const most = 512 // bytes between neighbours
-	w, i, f, r := stubAddresses()
+	e, w, i, f, r := stubAddresses()
 	t := &accessAt
-	for _, run := range [][]uintptr{{w, i, f, r}, {t.copyBytes, t.copyTail, t.copyDone, t.perform, t.ops[0]}} {
+	for _, run := range [][]uintptr{{e, w, i, f, r}, {t.copyBytes, t.copyTail, t.copyDone, t.perform, t.ops[0]}} {
 		for k := 1; k < len(run); k++ {
 			if run[k] <= run[k-1] || run[k]-run[k-1] > most {
 				return errors.New("hostcall: the linker has reordered the assembly code (-randlayout, a profile?): build without that")

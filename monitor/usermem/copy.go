@@ -47,8 +47,8 @@ func CopyOutSome(gva uint64, src []byte) int {
 	return hostcall.CopyOut(uintptr(Window+gva), src[:n])
 }
 
-// ReadString reads a string that ends in a zero byte, without it. ENAMETOOLONG if the first max bytes hold no zero byte, EFAULT if
-// unreadable memory comes before one.
+// ReadString reads a string that ends in a zero byte, without it. ENAMETOOLONG if the first max bytes hold no zero
+// byte, EFAULT if unreadable memory comes before one.
 func ReadString(gva uint64, max int) (string, unix.Errno) {
 	var small [256]byte
 	text := small[:0]

@@ -43,7 +43,8 @@ func WriteUint64(gva uint64, v uint64) unix.Errno {
 	return result(ok && hostcall.Store64(addr, v))
 }
 
-// aligned is Host for a word that is accessed with a bus lock: EINVAL if it is not naturally aligned, as futex(2) has it.
+// aligned is Host for a word that is accessed with a bus lock: EINVAL if it is not naturally aligned, as futex(2) has
+// it.
 func aligned(gva, size uint64) (uintptr, unix.Errno) {
 	if gva%size != 0 {
 		return 0, unix.EINVAL
@@ -52,7 +53,8 @@ func aligned(gva, size uint64) (uintptr, unix.Errno) {
 	return addr, result(ok)
 }
 
-// CompareAndSwapUint32 writes new if the word is old. EINVAL if gva is not a multiple of 4; the memory must be writable even if the word is another.
+// CompareAndSwapUint32 writes new if the word is old. EINVAL if gva is not a multiple of 4; the memory must be writable
+// even if the word is another.
 func CompareAndSwapUint32(gva uint64, old, new uint32) (swapped bool, e unix.Errno) {
 	addr, e := aligned(gva, 4)
 	if e != 0 {
@@ -87,7 +89,8 @@ func AtomicOrUint32(gva uint64, bits uint32) (old uint32, e unix.Errno) {
 	return update(gva, func(v uint32) uint32 { return v | bits })
 }
 
-// AtomicAndUint32 clears the bits that are not in mask and returns the word before. EINVAL if gva is not a multiple of 4.
+// AtomicAndUint32 clears the bits that are not in mask and returns the word before. EINVAL if gva is not a multiple of
+// 4.
 func AtomicAndUint32(gva uint64, mask uint32) (old uint32, e unix.Errno) {
 	return update(gva, func(v uint32) uint32 { return v & mask })
 }

@@ -238,7 +238,11 @@ func (i inferior) VMAs() []debug.VMA {
 	list := i.m.as.VMAs()
 	out := make([]debug.VMA, len(list))
 	for n, v := range list {
-		out[n] = debug.VMA{Start: v.Start, End: v.End, Prot: uint8(v.Prot), Shared: v.Flags&memory.Shared != 0, Offset: v.Offset,
+		offset := uint64(0)
+		if v.Flags&memory.File != 0 {
+			offset = v.Offset
+		}
+		out[n] = debug.VMA{Start: v.Start, End: v.End, Prot: uint8(v.Prot), Shared: v.Flags&memory.Shared != 0, Offset: offset,
 			Major: unix.Major(v.Dev), Minor: unix.Minor(v.Dev), Inode: v.Ino, Name: v.Name}
 	}
 	return out

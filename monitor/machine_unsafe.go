@@ -38,7 +38,8 @@ type Machine struct {
 	statsFD int
 	exeFD   int
 
-	maxVCPUs int
+	maxVCPUs  int
+	firstVCPU chan error // makeVM's last word
 
 	// personality is personality(2)'s; only ADDR_NO_RANDOMIZE has meaning here.
 	personality atomic.Uint64
@@ -102,37 +103,59 @@ func New(o Options) (*Machine, error) {
 	if o.Device == "" {
 		o.Device = "/dev/kvm"
 	}
-	prog, err := loader.Open(o.Path, o.Args, o.Env, loader.Options{NoRandomize: o.NoASLR})
+	fds, err := newFDTable()
 	if err != nil {
 		return nil, err
 	}
-	host, err := OpenHost(o.Device)
-	if err != nil {
-		return nil, err
-	}
-	m := &Machine{host: host, program: prog, opts: o, log: o.Log, pid: os.Getpid(),
+	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
-	if o.Floor {
-		if m.floor, err = MeasureFloor(host); err != nil {
-			return nil, err
-		}
-	}
-	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(host.XCR0) })
-	if err := m.create(); err != nil {
+	hardware := m.startHardware()
+	if m.program, err = loader.Open(o.Path, o.Args, o.Env, loader.Options{NoRandomize: o.NoASLR}); err != nil {
 		return nil, err
 	}
 	registerHandlers()
-	if err := m.keepStats(o.Stats); err != nil {
-		return nil, err
-	}
 	if err := m.keepExe(); err != nil {
 		return nil, err
 	}
-	return m, nil
+	if err := <-hardware; err != nil {
+		return nil, err
+	}
+	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(m.host.XCR0) })
+	if err := m.keepStats(o.Stats); err != nil {
+		return nil, err
+	}
+	if o.Floor {
+		if m.floor, err = MeasureFloor(m.host); err != nil {
+			return nil, err
+		}
+	}
+	return m, m.makeSpace()
 }
 
-func (m *Machine) create() (err error) {
-	if m.fds, err = newFDTable(); err != nil {
+// startHardware opens the device and makes the VM beside the caller, who has files to wait for; KVM takes its time over both.
+// The VM's error, or nil, comes through the channel when it is there; the first vCPU's through m.firstVCPU.
+func (m *Machine) startHardware() <-chan error {
+	made := make(chan error, 1)
+	m.firstVCPU = make(chan error, 1)
+	go func() {
+		if err := m.makeVM(); err != nil {
+			made <- err
+			return
+		}
+		made <- nil
+		m.mu.Lock()
+		v, err := m.newVCPU()
+		if err == nil {
+			m.idle = append(m.idle, v)
+		}
+		m.mu.Unlock()
+		m.firstVCPU <- err
+	}()
+	return made
+}
+
+func (m *Machine) makeVM() (err error) {
+	if m.host, err = OpenHost(m.opts.Device); err != nil {
 		return err
 	}
 	if m.host.Sys.FD, err = m.fds.Relocate(m.host.Sys.FD); err != nil {
@@ -145,9 +168,10 @@ func (m *Machine) create() (err error) {
 		return err
 	}
 	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1), hostcall.FDEnd()-hostcall.FDBound()-otherFDs)
-	if err := m.mapPad(); err != nil {
-		return err
-	}
+	return m.mapPad()
+}
+
+func (m *Machine) makeSpace() (err error) {
 	m.as, err = memory.New(memory.Config{
 		Slots: m.vm, FirstSlot: firstAny, MaxSlots: m.host.Slots,
 		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.opts.NoASLR,

@@ -104,6 +104,9 @@ func (m *Machine) Run(channel int) error {
 }
 
 func (m *Machine) firstThread() (*Thread, error) {
+	if err := <-m.firstVCPU; err != nil {
+		return nil, err
+	}
 	t, err := m.newThread()
 	if err != nil {
 		return nil, err

@@ -48,7 +48,6 @@ func (m *Machine) printStats() {
 
 // keepStats opens where --stats writes: standard error, or a file.
 func (m *Machine) keepStats(to string) error {
-	m.statsFD = -1
 	var fd int
 	var err error
 	switch to {

@@ -86,11 +86,13 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener) error {
 				continue // a stop that nobody waits for: the next client sees the state
 			}
 		}
-		ended, another := srv.client(ctx, next, conns)
-		if ended {
+		var ended bool
+		if ended, next = srv.client(ctx, next, conns); ended {
+			if next != nil {
+				next.Close()
+			}
 			return nil
 		}
-		next = another
 	}
 }
 

@@ -76,6 +76,7 @@ func (s *session) run(ctx context.Context, conns <-chan net.Conn) net.Conn {
 	go s.conn.read(s.in, s.quit)
 	defer s.leave()
 	events := s.proc.Events()
+	var next net.Conn
 	for !s.over {
 		in := s.in
 		if s.engaging {
@@ -83,7 +84,7 @@ func (s *session) run(ctx context.Context, conns <-chan net.Conn) net.Conn {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return next
 		case i := <-in:
 			s.input(i)
 		case e, ok := <-events:
@@ -94,12 +95,13 @@ func (s *session) run(ctx context.Context, conns <-chan net.Conn) net.Conn {
 			s.event(e)
 		case c := <-conns:
 			if hungUp(s.net) {
-				return c
+				next, conns = c, nil // when this client's last packets are served
+			} else {
+				go refuse(ctx, c, s.net)
 			}
-			go refuse(ctx, c, s.net)
 		}
 	}
-	return nil
+	return next
 }
 
 // leave ends the session: a client that did not say goodbye leaves the process as it is.

@@ -24,6 +24,7 @@ func init() {
 	commands = []command{
 		{"run", "run a program in its own VM, with -g under a debugger", cmdRun},
 		{"doctor", "say what this host's KVM offers and what is missing", cmdDoctor},
+		{"syscalls", "print the table of hypercalls: what is served, passed through, refused", cmdSyscalls},
 		{"version", "print the version", cmdVersion},
 		{"help", "print this, or a command's help", cmdHelp},
 	}

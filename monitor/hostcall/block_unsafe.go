@@ -34,7 +34,7 @@ var arena struct {
 	sync.Mutex
 	base uintptr
 	free []*Block
-	used atomic.Uint32
+	used uint32
 }
 
 func mapArena() error {
@@ -58,8 +58,8 @@ func blockAt(i uint32) *Block {
 //go:nosplit
 //go:norace
 func findBlock(tid int32) *Block {
-	for i, n := uint32(0), arena.used.Load(); i < n; i++ {
-		if b := blockAt(i); atomic.LoadInt32(&b.tid) == tid {
+	for i, n := uint32(0), arena.used; i < n; i++ {
+		if b := blockAt(i); b.tid == tid {
 			return b
 		}
 	}
@@ -90,11 +90,11 @@ func allocate() *Block {
 		arena.free = arena.free[:n-1]
 		return b
 	}
-	n := arena.used.Load()
+	n := arena.used
 	if n == maxBlocks {
 		return nil
 	}
-	arena.used.Store(n + 1)
+	atomic.StoreUint32(&arena.used, n+1)
 	return blockAt(n)
 }
 

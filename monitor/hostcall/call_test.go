@@ -93,14 +93,14 @@ func TestPlainResults(t *testing.T) {
 	if r := b.Call(^uint64(0), unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != os.Getpid() {
 		t.Errorf("getpid: %d", num(r))
 	}
-	if r := b.Call(0, unix.SYS_CLOSE, ^uintptr(0), 0, 0, 0, 0, 0); num(r) != -int(unix.EBADF) {
+	if r := b.Call(quiet, unix.SYS_CLOSE, ^uintptr(0), 0, 0, 0, 0, 0); num(r) != -int(unix.EBADF) {
 		t.Errorf("close: %d", num(r))
 	}
 	if r := Raw(unix.SYS_CLOSE, ^uintptr(0), 0, 0, 0, 0, 0); num(r) != -int(unix.EBADF) {
 		t.Errorf("close: %d", num(r))
 	}
 	// All six arguments arrive.
-	addr := b.Call(0, unix.SYS_MMAP, 0, 8192, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON, ^uintptr(0), 0)
+	addr := b.Call(quiet, unix.SYS_MMAP, 0, 8192, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANON, ^uintptr(0), 0)
 	if e := errno(addr); e != 0 {
 		t.Fatal(e)
 	}
@@ -174,14 +174,14 @@ func TestOneSignalACall(t *testing.T) {
 	send(os.Getpid(), unix.Gettid(), 40, 1)
 	send(os.Getpid(), unix.Gettid(), 41, 2)
 	for want := uint64(1); want <= 2; want++ {
-		if r := b.Call(0, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != -513 {
+		if r := b.Call(quiet, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != -513 {
 			t.Fatal(num(r))
 		}
 		if info, ok := b.Signal(); !ok || head(&info).value != want {
 			t.Fatal(ok, describe(&info))
 		}
 	}
-	if r := b.Call(0, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != os.Getpid() {
+	if r := b.Call(quiet, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != os.Getpid() {
 		t.Fatal(num(r))
 	}
 }
@@ -206,31 +206,31 @@ func TestSignalDuring(t *testing.T) {
 		want int
 	}{
 		{"read", unix.SYS_READ, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_READ, uintptr(r), address(&buf), 8, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_READ, uintptr(r), address(&buf), 8, 0, 0, 0)
 		}, -512},
 		{"futex", unix.SYS_FUTEX, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_FUTEX, address(&word), 0, 0, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_FUTEX, address(&word), 0, 0, 0, 0, 0)
 		}, -512},
 		{"wait4", unix.SYS_WAIT4, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_WAIT4, uintptr(child(t)), 0, 0, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_WAIT4, uintptr(child(t)), 0, 0, 0, 0, 0)
 		}, -512},
 		{"futex with a timeout", unix.SYS_FUTEX, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_FUTEX, address(&word), 0, 0, address(&long), 0, 0)
+			return b.Call(quiet, unix.SYS_FUTEX, address(&word), 0, 0, address(&long), 0, 0)
 		}, -int(unix.EINTR)},
 		{"nanosleep", unix.SYS_NANOSLEEP, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_NANOSLEEP, address(&long), 0, 0, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_NANOSLEEP, address(&long), 0, 0, 0, 0, 0)
 		}, -int(unix.EINTR)},
 		{"poll", unix.SYS_POLL, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_POLL, 0, 0, 1000000, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_POLL, 0, 0, 1000000, 0, 0, 0)
 		}, -int(unix.EINTR)},
 		{"pause", unix.SYS_PAUSE, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_PAUSE, 0, 0, 0, 0, 0, 0)
+			return b.Call(quiet, unix.SYS_PAUSE, 0, 0, 0, 0, 0, 0)
 		}, -int(unix.EINTR)},
 		{"epoll_wait", unix.SYS_EPOLL_WAIT, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_EPOLL_WAIT, uintptr(epfd), address(&events[0]), 1, ^uintptr(0), 0, 0)
+			return b.Call(quiet, unix.SYS_EPOLL_WAIT, uintptr(epfd), address(&events[0]), 1, ^uintptr(0), 0, 0)
 		}, -int(unix.EINTR)},
 		{"write, in part", unix.SYS_WRITE, func(b *Block) uintptr {
-			return b.Call(0, unix.SYS_WRITE, uintptr(w), address(&full[0]), uintptr(len(full)), 0, 0, 0)
+			return b.Call(quiet, unix.SYS_WRITE, uintptr(w), address(&full[0]), uintptr(len(full)), 0, 0, 0)
 		}, 1 << 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -300,8 +300,8 @@ func TestRestartBlock(t *testing.T) {
 	sleep := unix.NsecToTimespec(int64(span))
 	start := time.Now()
 	s := sleepIn(t, unix.SYS_NANOSLEEP,
-		func(b *Block) uintptr { return b.Call(0, unix.SYS_NANOSLEEP, address(&sleep), 0, 0, 0, 0, 0) },
-		func(b *Block) uintptr { return b.Call(0, unix.SYS_RESTART_SYSCALL, 0, 0, 0, 0, 0, 0) })
+		func(b *Block) uintptr { return b.Call(quiet, unix.SYS_NANOSLEEP, address(&sleep), 0, 0, 0, 0, 0) },
+		func(b *Block) uintptr { return b.Call(quiet, unix.SYS_RESTART_SYSCALL, 0, 0, 0, 0, 0, 0) })
 	Kick(s.tid)
 	got := s.wait()
 	if got.result != -int(unix.EINTR) || !IsKick(&got.info) {

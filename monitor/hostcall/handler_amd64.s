@@ -108,3 +108,11 @@ TEXT ·handlerAddresses(SB),NOSPLIT,$0-16
 	LEAQ ·sigReturn(SB), AX
 	MOVQ AX, restorer+8(FP)
 	RET
+
+// func add32(p *uint32, delta uint32)
+TEXT ·add32(SB),NOSPLIT,$0-12
+	MOVQ p+0(FP), DI
+	MOVL delta+8(FP), AX
+	LOCK
+	ADDL AX, (DI)
+	RET

@@ -22,7 +22,7 @@ var runtimeHandler [numSignals + 1]uintptr
 
 var (
 	selfPid    uintptr
-	mainThread atomic.Int32 // SetMainThread
+	mainThread int32 // SetMainThread
 
 	// closedThreads counts payload threads that have SIGSEGV and SIGBUS blocked: Block.closed. While it is not 0,
 	// fault-safe accesses are made on another thread. Assembly reads it.
@@ -31,11 +31,17 @@ var (
 
 func sigHandler()
 func sigReturn()
+
+// add32 is an atomic addition that may be used in a signal handler.
+//
+//go:noescape
+func add32(p *uint32, delta uint32)
+
 func handlerAddresses() (handler, restorer uintptr)
 
 // SetMainThread names the payload thread that gets a SIGSEGV or SIGBUS which somebody sent to the process and which the
 // kernel gave to one of the monitor's own threads. It is the process's first thread, unless set.
-func SetMainThread(tid int) { mainThread.Store(int32(tid)) }
+func SetMainThread(tid int) { atomic.StoreInt32(&mainThread, int32(tid)) }
 
 // handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return
 // to what was interrupted.
@@ -44,8 +50,9 @@ func SetMainThread(tid int) { mainThread.Store(int32(tid)) }
 // fault-safe access it becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it.
 // Any other si_code means that somebody sent the signal: it is the payload's.
 //
-// It runs on the signal stack, in any thread of the process, perhaps without a P: no allocation, no write barrier, no
-// stack check, no lock.
+// It runs on the signal stack, in any thread of the process, perhaps without a P, perhaps in the midst of the runtime's own
+// code: no allocation, no write barrier, no stack check, no lock, and nothing of package sync/atomic, which is instrumented
+// under the race detector and not inlined with -N. Aligned loads and stores are atomic on amd64.
 //
 //go:nosplit
 //go:norace
@@ -83,7 +90,7 @@ func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
 	}
 	if b.closed == 0 {
 		b.closed = 1
-		atomic.AddUint32(&closedThreads, 1)
+		add32(&closedThreads, 1)
 	}
 	uc.sigmask |= faultBits
 	raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, tid, sig, uintptr(unsafe.Pointer(info)), 0, 0)
@@ -98,8 +105,8 @@ func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
 //go:nosplit
 //go:norace
 func sendToPayload(sig uintptr, info *[128]byte) {
-	tid := uintptr(mainThread.Load())
-	for i, n := uint32(0), arena.used.Load(); ; i++ {
+	tid := uintptr(mainThread)
+	for i, n := uint32(0), arena.used; ; i++ {
 		if findBlock(int32(tid)) != nil &&
 			raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, tid, sig, uintptr(unsafe.Pointer(info)), 0, 0) == 0 {
 			return
@@ -107,7 +114,7 @@ func sendToPayload(sig uintptr, info *[128]byte) {
 		if i >= n {
 			return
 		}
-		tid = uintptr(atomic.LoadInt32(&blockAt(i).tid))
+		tid = uintptr(blockAt(i).tid)
 	}
 }
 
@@ -136,5 +143,5 @@ func (b *Block) retire() {
 
 func (b *Block) markOpen() {
 	b.closed = 0
-	atomic.AddUint32(&closedThreads, ^uint32(0))
+	add32(&closedThreads, ^uint32(0))
 }

@@ -81,7 +81,7 @@ func TestBlockLayout(t *testing.T) {
 // Blocks are used again, and a thread has one.
 func TestBlocks(t *testing.T) {
 	var tids []int
-	before := arena.used.Load()
+	before := arena.used
 	for range 100 {
 		done := make(chan int)
 		go func() {
@@ -103,7 +103,7 @@ func TestBlocks(t *testing.T) {
 		}()
 		tids = append(tids, <-done)
 	}
-	if used := arena.used.Load() - before; used > 1 {
+	if used := arena.used - before; used > 1 {
 		t.Errorf("%d blocks for %d threads, one after the other", used, len(tids))
 	}
 }

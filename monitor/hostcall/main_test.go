@@ -145,6 +145,9 @@ func send(pid, tid int, sig int, value uint64) unix.Errno {
 
 func bit(sig unix.Signal) uint64 { return 1 << (sig - 1) }
 
+// quiet is the mask for calls that are to be ended by what a test sends alone: children of other tests end, too.
+const quiet = uint64(1) << (unix.SIGCHLD - 1)
+
 func num(r uintptr) int { return int(r) }
 
 func describe(info *[128]byte) string { return fmt.Sprintf("%+v", *head(info)) }

@@ -2,6 +2,7 @@ package hostcall
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,7 +11,7 @@ import (
 // no preemption by signals, since every signal belongs to the payload, and none of the variables that are meant for a
 // payload written in Go. The entry reads it.
 var runtimeEnv = []string{
-	"GODEBUG=asyncpreemptoff=1\x00",
+	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0\x00",
 	"GOGC=\x00",
 	"GOMEMLIMIT=\x00",
 	"GOMAXPROCS=\x00",
@@ -46,6 +47,9 @@ func Init() error {
 	case sigtablePatched == 0:
 		return errors.New("hostcall: this Go runtime's signal table is not the one known here (monitor/hostcall/sigtable.go): build kmdev with the Go version in go.mod")
 	}
+	if pollerAtInit != nil {
+		return pollerAtInit
+	}
 	if err := prepare(); err != nil {
 		return err
 	}
@@ -55,7 +59,7 @@ func Init() error {
 
 func prepare() error {
 	selfPid = uintptr(unix.Getpid())
-	mainThread.CompareAndSwap(0, int32(selfPid))
+	atomic.CompareAndSwapInt32(&mainThread, 0, int32(selfPid))
 	accessAddresses(&accessAt)
 	if err := checkLayout(); err != nil {
 		return err

@@ -167,7 +167,7 @@ func TestInheritance(t *testing.T) {
 				if !slices.Equal(r.Args, l.Args) || !slices.Equal(r.Env, l.Env) {
 					t.Errorf("args %q, env %q; want %q, %q", r.Args, r.Env, l.Args, l.Env)
 				}
-				if r.Godebug != "asyncpreemptoff=1" {
+				if r.Godebug != "asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0" {
 					t.Errorf("GODEBUG is %q", r.Godebug)
 				}
 				if runtime.NumCPU() > 1 && r.Procs == 1 {

@@ -54,7 +54,7 @@ var stepScenes = map[string]stepScene{
 }
 
 func stepGetpid(b *Block, s *stepState) {
-	if r := b.Call(0, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); r == uintptr(os.Getpid()) {
+	if r := b.Call(quiet, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); r == uintptr(os.Getpid()) {
 		stepResult = stepOutcome{Result: 1, Effect: 1}
 	} else {
 		stepResult = stepOutcome{Result: int64(r)}
@@ -62,7 +62,7 @@ func stepGetpid(b *Block, s *stepState) {
 }
 
 func stepWrite(b *Block, s *stepState) {
-	r := b.Call(0, unix.SYS_WRITE, uintptr(s.pipe[1]), s.mem, 1, 0, 0, 0)
+	r := b.Call(quiet, unix.SYS_WRITE, uintptr(s.pipe[1]), s.mem, 1, 0, 0, 0)
 	stepResult = stepOutcome{Result: int64(r), Effect: drainPipe(s.pipe[0])}
 }
 

@@ -15,7 +15,7 @@ func reserveWindow()
 
 // freeWindow gives up the entry's reservation: from now on the window is the address space's.
 func freeWindow() {
-	if windowReserved != 0 {
+	if windowReserved != 0 && !raceEnabled {
 		raw6(unix.SYS_MUNMAP, windowStart, windowSize, 0, 0, 0, 0)
 		windowReserved = 0
 	}

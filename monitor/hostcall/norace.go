@@ -1,0 +1,5 @@
+//go:build !race
+
+package hostcall
+
+const raceEnabled = false

@@ -120,6 +120,7 @@ func openMagic(t task, proc *procMount, dfd, path uint64, h how) uint64 {
 		if dir, last = exePlace(t, proc); last == "" {
 			return fail(unix.ENOENT)
 		}
+		last += at.slash()
 	} else if !at.magic {
 		h.resolve |= unix.RESOLVE_NO_MAGICLINKS // it may have become one since
 	}

@@ -109,7 +109,7 @@ func doPoll(t task, fds, n uint64, w wait, rest uint64) uint64 {
 		return fail(unix.ENOMEM)
 	}
 	b := m.Bytes()
-	if e := usermem.CopyIn(b, fds); e != 0 && n > 0 {
+	if e := usermem.CopyIn(b, fds); e != 0 {
 		return fail(e)
 	}
 	limit := int32(t.FDLimit())

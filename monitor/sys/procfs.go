@@ -59,8 +59,9 @@ func (p *procMount) open(t task) {
 	}
 }
 
-// fdPath is the path of a descriptor of this process below the mount.
-func fdPath(fd int) string { return "self/fd/" + strconv.Itoa(fd) }
+// fdPath is the path below the mount of a descriptor of this thread: threads may
+// have namespaces of their own.
+func fdPath(fd int) string { return "thread-self/fd/" + strconv.Itoa(fd) }
 
 func devOf(x *unix.Statx_t) uint64   { return uint64(x.Dev_major)<<32 | uint64(x.Dev_minor) }
 func idOf(x *unix.Statx_t) fileID    { return fileID{devOf(x), x.Ino} }
@@ -144,7 +145,7 @@ func below(path, dir string) (string, bool) {
 // mountOf finds a mount in mountinfo: the directory of the filesystem that it
 // shows, and where.
 func (p *procMount) mountOf(id uint64) (root, top string, ok bool) {
-	info, err := readFile(p.fd, "self/mountinfo")
+	info, err := readFile(p.fd, "thread-self/mountinfo")
 	if err != nil {
 		return "", "", false
 	}
@@ -227,7 +228,7 @@ func (p *procMount) allowed(t task, r procRef) unix.Errno {
 	if !r.own && !p.monitor(r.pid) {
 		return 0
 	}
-	if r.own && r.tid != r.pid && p.known(t, r) {
+	if r.own && r.tid != r.pid && p.hasOwn(t, r) {
 		return unix.ENOENT
 	}
 	if len(r.tail) == 0 {
@@ -247,8 +248,8 @@ func (p *procMount) allowed(t task, r procRef) unix.Errno {
 	return 0
 }
 
-// known tells whether a reference is to a thread of the monitor's own.
-func (p *procMount) known(t task, r procRef) bool {
+// hasOwn tells whether a reference is to a thread of the monitor's own.
+func (p *procMount) hasOwn(t task, r procRef) bool {
 	return !t.Process().HasThread(r.tid) && p.monitorThread(r.tid)
 }
 

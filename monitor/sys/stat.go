@@ -91,7 +91,7 @@ func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
 	if !at.ref.own || at.ref.tail[0] != "exe" {
 		return 0, 0
 	}
-	return scratchPath(t, t.Process().Exe()), 0
+	return scratchPath(t, t.Process().Exe()+at.slash()), 0
 }
 
 // visible gives ENOENT if a place that is no magic link is a file that the

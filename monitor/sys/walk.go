@@ -16,6 +16,14 @@ type place struct {
 	ref   procRef // of a magic link
 }
 
+// slash is what makes the place a directory's, if the path does.
+func (p *place) slash() string {
+	if strings.HasSuffix(p.name, "/") {
+		return "/"
+	}
+	return ""
+}
+
 func (p *place) close() { closeFD(p.dir) }
 
 // walker follows a path by hand, one component at a time, when it goes through

@@ -71,12 +71,15 @@ func ValidFD(t Task, fd uint64) bool {
 	return uint32(fd) < uint32(t.FDLimit())
 }
 
+// ClosedFD is a descriptor that is never open: larger than any limit.
+const ClosedFD = 0x7fffffff
+
 // HostFD is a payload's descriptor as the host may see it: one of the monitor's
-// becomes -1, for which the kernel finds EBADF in its own order of checks.
+// becomes ClosedFD, for which the kernel finds EBADF in its own order of checks.
 // Negative numbers (AT_FDCWD, PIDFD_SELF) keep their meaning.
 func HostFD(t Task, fd uint64) uintptr {
 	if int32(fd) >= int32(t.FDLimit()) {
-		return ^uintptr(0)
+		return ClosedFD
 	}
 	return uintptr(fd)
 }

@@ -66,11 +66,8 @@ func signalfd(t task, a args, flags uintptr) uint64 {
 	if e := w.setMask(a[1], a[2]); e != 0 {
 		return fail(e)
 	}
-	if int32(a[0]) >= int32(t.FDLimit()) {
-		return fail(unix.EBADF) // -1 would make a new one
-	}
 	const kick = 1 << (unix.SIGSTKFLT - 1)
 	m := t.Scratch().Alloc(sigsetSize)
 	m.PutUint64(0, w.mask&^kick)
-	return hypercall.NewFD(t, raw(unix.SYS_SIGNALFD4, uintptr(a[0]), m.Host(), sigsetSize, flags, 0, 0))
+	return hypercall.NewFD(t, raw(unix.SYS_SIGNALFD4, hypercall.HostFD(t, a[0]), m.Host(), sigsetSize, flags, 0, 0))
 }

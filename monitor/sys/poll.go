@@ -91,11 +91,7 @@ func ppoll(t task, a args) uint64 {
 	return doPoll(t, a[0], a[1], w, a[2])
 }
 
-const (
-	sizePollfd = 8
-	// closedFD is a descriptor that is never open: poll says POLLNVAL.
-	closedFD = 0x7fffffff
-)
+const sizePollfd = 8
 
 // doPoll polls a copy of the array, in which the monitor's descriptors are
 // closed ones. rest is where ppoll writes what is left of the timeout, or 0.
@@ -115,7 +111,7 @@ func doPoll(t task, fds, n uint64, w wait, rest uint64) uint64 {
 	limit := int32(t.FDLimit())
 	for i := 0; i < len(b); i += sizePollfd {
 		if int32(le32(b[i:])) >= limit {
-			put32(b[i:], closedFD)
+			put32(b[i:], hypercall.ClosedFD)
 		}
 	}
 	r := w.sleep(t, unix.SYS_PPOLL, m.Host(), uintptr(n), w.timespec(t), w.sigset(t), sigsetSize, 0)

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"kmdev/monitor/debug"
 	"kmdev/target"
 )
 
@@ -52,8 +53,19 @@ func (p *Process) Disconnect() error {
 	return errorOf(p.client.Disconnect())
 }
 
-// Kill ends the process.
-func (p *Process) Kill() error { return errorOf(p.client.Kill()) }
+// Kill ends the process. The monitor may be gone before it can answer.
+func (p *Process) Kill() error {
+	p.mu.Lock()
+	ended := p.ended
+	p.mu.Unlock()
+	if ended {
+		return target.ErrGone
+	}
+	if err := p.client.Kill(); err != debug.ErrClosed {
+		return errorOf(err)
+	}
+	return nil
+}
 
 // PassSignals sets the signals that don't stop the process.
 func (p *Process) PassSignals(set target.SignalSet) error {

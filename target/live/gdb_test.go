@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,22 +18,29 @@ import (
 	"kmdev/target/live"
 )
 
-// debugged is a program under the whole stack: a traced process, the channel, the back end and the server.
+// debugged is a program under the whole stack: a back end, the channel, this package and the server.
 type debugged struct {
-	inf  *traced
 	proc *live.Process
 	port int
 	done chan error
 }
 
-// serve puts a program behind a gdbserver.
-func serve(t *testing.T, program string, args ...string) *debugged {
-	t.Helper()
-	return serveOut(t, os.Stdout, program, args...)
+// backEnds are what runs the program: ptrace, to tell faults of the layers above the monitor from the monitor's, and a VM.
+var backEnds = map[string]func(t *testing.T, stdout *os.File, program string, args []string) *live.Process{
+	"ptrace": startTraced,
+	"vm":     startVM,
 }
 
-func serveOut(t *testing.T, stdout *os.File, program string, args ...string) *debugged {
-	t.Helper()
+// onEach runs a test for each back end.
+func onEach(t *testing.T, test func(t *testing.T, b backEnd)) {
+	for name, start := range backEnds {
+		t.Run(name, func(t *testing.T) { test(t, start) })
+	}
+}
+
+type backEnd func(t *testing.T, stdout *os.File, program string, args []string) *live.Process
+
+func startTraced(t *testing.T, stdout *os.File, program string, args []string) *live.Process {
 	inf := trace(t, stdout, program, args...)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -51,11 +59,69 @@ func serveOut(t *testing.T, stdout *os.File, program string, args ...string) *de
 	if err != nil {
 		t.Fatal(err)
 	}
+	return proc
+}
+
+func startVM(t *testing.T, stdout *os.File, program string, args []string) *live.Process {
+	cmd := exec.Command(kmdev(t), append([]string{"run", "--debug-wait", "--", program}, args...)...)
+	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
+	proc, err := live.Start(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { proc.Kill() })
+	return proc
+}
+
+// kmdev is the binary: $KMDEV_BIN, or built once for all tests.
+func kmdev(t *testing.T) string {
+	t.Helper()
+	path, err := buildKmdev()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+var buildKmdev = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("KMDEV_BIN"); path != "" {
+		return filepath.Abs(path)
+	}
+	dir, err := os.MkdirTemp("", "kmdev")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "kmdev")
+	out, err := exec.Command("go", "build", "-o", path, "kmdev/cmd/kmdev").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// TestMain removes what buildKmdev made.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := buildKmdev(); err == nil && os.Getenv("KMDEV_BIN") == "" {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// serve puts a program behind a gdbserver.
+func (b backEnd) serve(t *testing.T, program string, args ...string) *debugged {
+	t.Helper()
+	return b.serveOut(t, os.Stdout, program, args...)
+}
+
+func (b backEnd) serveOut(t *testing.T, stdout *os.File, program string, args ...string) *debugged {
+	t.Helper()
+	proc := b(t, stdout, program, args)
 	l, err := gdbserver.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &debugged{inf: inf, proc: proc, port: l.Addr().(*net.TCPAddr).Port, done: make(chan error, 1)}
+	d := &debugged{proc: proc, port: l.Addr().(*net.TCPAddr).Port, done: make(chan error, 1)}
 	opts := gdbserver.Options{}
 	if os.Getenv("KMDEV_TRACE_RSP") != "" {
 		opts.Trace = os.Stderr

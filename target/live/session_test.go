@@ -16,9 +16,11 @@ import (
 )
 
 // TestGDBLeaves: a payload outlives its debuggers. Whatever way they leave, the next one finds it.
-func TestGDBLeaves(t *testing.T) {
+func TestGDBLeaves(t *testing.T) { onEach(t, testGDBLeaves) }
+
+func testGDBLeaves(t *testing.T, b backEnd) {
 	program := build(t, "simple.c")
-	d := serve(t, program)
+	d := b.serve(t, program)
 	out := d.gdb(t, program, "break add", "continue", "disconnect")
 	expect(t, out, "Breakpoint 1, add (a=1, b=2)")
 	if _, stopped := d.proc.Stopped(); !stopped {
@@ -35,9 +37,11 @@ func TestGDBLeaves(t *testing.T) {
 }
 
 // TestGDBInterrupts stops a spinning program, and takes it up again while it runs.
-func TestGDBInterrupts(t *testing.T) {
+func TestGDBInterrupts(t *testing.T) { onEach(t, testGDBInterrupts) }
+
+func testGDBInterrupts(t *testing.T, b backEnd) {
 	program := build(t, "spin.c")
-	d := serve(t, program)
+	d := b.serve(t, program)
 	expect(t, d.gdb(t, program, "detach"), "detached")
 	if _, stopped := d.proc.Stopped(); stopped {
 		t.Fatal("the program is stopped after detach")
@@ -50,13 +54,15 @@ func TestGDBInterrupts(t *testing.T) {
 }
 
 // TestGDBControlC: a user's Ctrl-C in gdb while the program runs.
-func TestGDBControlC(t *testing.T) {
+func TestGDBControlC(t *testing.T) { onEach(t, testGDBControlC) }
+
+func testGDBControlC(t *testing.T, b backEnd) {
 	program := build(t, "spin.c")
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := serveOut(t, w, program, "tell")
+	d := b.serveOut(t, w, program, "tell")
 	w.Close()
 	gdb := d.gdbCommand(t, program, "tbreak main", "continue", "continue", "print counter > 0", "kill")
 	var out bytes.Buffer
@@ -80,9 +86,11 @@ func TestGDBControlC(t *testing.T) {
 }
 
 // TestGDBExamines: what gdb asks for beside running.
-func TestGDBExamines(t *testing.T) {
+func TestGDBExamines(t *testing.T) { onEach(t, testGDBExamines) }
+
+func testGDBExamines(t *testing.T, b backEnd) {
 	program := build(t, "simple.c", "-no-pie")
-	d := serve(t, program, "an argument")
+	d := b.serve(t, program, "an argument")
 	core := filepath.Join(t.TempDir(), "core")
 	out := d.gdb(t, program, "break add", "continue",
 		"info registers rip eflags fs_base", "info all-registers", "print $ymm1", "print $st0", "print $mxcsr",
@@ -104,9 +112,11 @@ func TestGDBExamines(t *testing.T) {
 }
 
 // TestPortInUse: the error says what to do.
-func TestPortInUse(t *testing.T) {
+func TestPortInUse(t *testing.T) { onEach(t, testPortInUse) }
+
+func testPortInUse(t *testing.T, b backEnd) {
 	program := build(t, "spin.c")
-	d := serve(t, program)
+	d := b.serve(t, program)
 	if _, err := listen(d.port); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("port %d is already in use: choose another with -gPORT or -g0", d.port)) {
 		t.Errorf("second server on the port: %v", err)
 	}
@@ -115,7 +125,9 @@ func TestPortInUse(t *testing.T) {
 }
 
 // TestGDBSeesAVX512: gdb's idea of the registers is the hardware's, which the program has filled and prints again.
-func TestGDBSeesAVX512(t *testing.T) {
+func TestGDBSeesAVX512(t *testing.T) { onEach(t, testGDBSeesAVX512) }
+
+func testGDBSeesAVX512(t *testing.T, b backEnd) {
 	if cpu.XCR0()&0xe0 != 0xe0 {
 		t.Skip("this CPU has no AVX-512")
 	}
@@ -124,7 +136,7 @@ func TestGDBSeesAVX512(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := serveOut(t, w, program)
+	d := b.serveOut(t, w, program)
 	w.Close()
 	out := d.gdb(t, program, "break filled", "continue",
 		"print $zmm0.v64_int8[63]", "print $zmm17.v16_int32[15]", "print $zmm31.v8_int64[7]", "print $k3", "print $ymm17.v8_int32[7]", "print $xmm0.v16_int8[15]",

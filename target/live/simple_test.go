@@ -2,13 +2,15 @@ package live_test
 
 import "testing"
 
-func TestGDBSimple(t *testing.T) {
+func TestGDBSimple(t *testing.T) { onEach(t, testGDBSimple) }
+
+func testGDBSimple(t *testing.T, b backEnd) {
 	for name, flags := range map[string][]string{
 		"dynamic": nil, "static": {"-static"}, "static PIE": {"-static-pie"}, "no PIE": {"-no-pie"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			program := build(t, "simple.c", flags...)
-			d := serve(t, program)
+			d := b.serve(t, program)
 			out := d.gdb(t, program,
 				"break add", "continue", "backtrace", "info locals", "print a", "print $xmm0.v16_int8", "finish",
 				"print tls_variable", "break handler", "next", "print glob", "watch glob", "continue", "continue", "delete 3",

@@ -18,7 +18,7 @@ var forwarded = []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR
 // Supervise makes the supervisor transparent until its child has ended, and returns how it ended (see ExitAs). The
 // terminal's signals are left to the payload, which is in the same process group; SIGTERM, SIGHUP, SIGUSR1 and
 // SIGUSR2 are passed on; when job control stops the payload, the supervisor stops too, so that the shell notices.
-// A payload that waits for a debugger can't react: if waiting says so, a signal that would end it does. Call it once; it must
+// A payload that is stopped and has no debugger can't react: if waiting says that it has none, a signal that would end it does. Call it once; it must
 // be running before the terminal's user can press a key, so right after Start.
 func (p *Process) Supervise(waiting func() bool) target.WaitStatus {
 	signals := make(chan os.Signal, 16)
@@ -39,7 +39,7 @@ func (p *Process) Supervise(waiting func() bool) target.WaitStatus {
 }
 
 func (p *Process) relay(sig unix.Signal, waiting func() bool) {
-	if sig != unix.SIGTSTP && waiting() {
+	if _, stopped := p.Stopped(); stopped && sig != unix.SIGTSTP && waiting() {
 		p.Kill()
 		return
 	}

@@ -1,10 +1,11 @@
 // Package sys serves the hypercalls that need more than their row says, except
 // those about memory, threads and signals, which the monitor itself serves.
 //
-// A handler runs on the vCPU thread that made the call. It may sleep once, in
-// Task.Sleep, and must give its result back at once if that was interrupted; host
-// calls of the monitor's own go through raw (never sleeps) or through package
-// unix (may sleep, but no signal ends it).
+// A handler runs on the vCPU thread that made the call. When Task.Sleep was
+// interrupted its result goes back at once; nothing before it may have had an
+// effect that a second try would repeat. Host calls of the monitor's own go
+// through raw (never sleeps) or through slow and package unix (may sleep, but no
+// signal ends it).
 package sys
 
 import (

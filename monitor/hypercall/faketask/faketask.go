@@ -153,6 +153,7 @@ func (t *Task) interrupted() {
 
 // Once makes a hypercall and returns its result as it is.
 func (t *Task) Once(nr int, a *[6]uint64) uint64 {
+	t.block.Signal() // of a call whose result stood
 	row := hypercall.Lookup(nr)
 	if row == nil {
 		return hypercall.Err(unix.ENOSYS)
@@ -281,6 +282,9 @@ func (t *Task) OwnedFD(fd int) int {
 // The methods of hypercall.Task.
 
 func (t *Task) Sleep(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
+	if t.block.Taken() {
+		return uintptr(hypercall.Err(hypercall.ERESTARTNOINTR))
+	}
 	return t.block.Call(t.Mask, nr, a0, a1, a2, a3, a4, a5)
 }
 

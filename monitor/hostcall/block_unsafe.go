@@ -49,6 +49,7 @@ func mapArena() error {
 
 //go:nosplit
 //go:norace
+//go:nocheckptr
 func blockAt(i uint32) *Block {
 	return (*Block)(unsafe.Pointer(arena.base + uintptr(i)*unsafe.Sizeof(Block{})))
 }

@@ -93,6 +93,7 @@ func TestRaisedFaultsTaken(t *testing.T) {
 
 // kill(pid, SIGSEGV) from another process, whichever thread the kernel gives it to.
 func TestSentFault(t *testing.T) {
+	notUnderRace(t)
 	for _, sig := range faultSignals() {
 		for _, open := range []bool{true, false} {
 			t.Run(fmt.Sprint(sig, open), func(t *testing.T) {
@@ -218,6 +219,7 @@ func TestEndWithFaultPending(t *testing.T) {
 // Processes send SIGSEGV and SIGBUS, to the process and to its threads, as fast as they can, while threads fault all the
 // time in copies and sleep in calls.
 func TestFaultHail(t *testing.T) {
+	notUnderRace(t)
 	stop := collectAlways()
 	_, addr := pages(t, 1)
 	const workers = 4

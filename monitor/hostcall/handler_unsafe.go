@@ -50,9 +50,10 @@ func SetMainThread(tid int) { atomic.StoreInt32(&mainThread, int32(tid)) }
 // fault-safe access it becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it.
 // Any other si_code means that somebody sent the signal: it is the payload's.
 //
-// It runs on the signal stack, in any thread of the process, perhaps without a P, perhaps in the midst of the runtime's own
-// code: no allocation, no write barrier, no stack check, no lock, and nothing of package sync/atomic, which is instrumented
-// under the race detector and not inlined with -N. Aligned loads and stores are atomic on amd64.
+// It runs on the signal stack, in any thread of the process, perhaps without a P, perhaps in the midst of the runtime's
+// own code: no allocation, no write barrier, no stack check, no lock, no pointer conversion that checkptr sees, and
+// nothing of package sync/atomic, which is instrumented under the race detector and not inlined with -N. Aligned loads
+// and stores are atomic on amd64.
 //
 //go:nosplit
 //go:norace

@@ -14,6 +14,7 @@ type siginfo struct {
 
 //go:nosplit
 //go:norace
+//go:nocheckptr
 func head(info *[128]byte) *siginfo { return (*siginfo)(unsafe.Pointer(info)) }
 
 func signo(info *[128]byte) int { return int(head(info).signo) }

@@ -135,6 +135,7 @@ func goOpens() (set uint64) {
 const goKeeps = uint64(1)<<0 | 1<<1 | 1<<17 | 1<<19 | 1<<20 | 1<<21 | 1<<31 | 1<<33
 
 func TestInheritance(t *testing.T) {
+	notUnderRace(t)
 	env := []string{"B=2", "A=1", "GODEBUG=asyncpreemptoff=0", "B=3", "no equals sign", "", "GOMAXPROCS=1", "GOGC=off"}
 	every := launch{
 		Mask:    bit(unix.SIGUSR1) | bit(unix.SIGCHLD) | bit(unix.SIGTERM) | bit(unix.SIGPIPE) | 1<<39 | 1<<63,
@@ -184,6 +185,7 @@ func TestInheritance(t *testing.T) {
 // Signals that are pending from before the start, and blocked, reach the payload, with their siginfo: none is opened in any of
 // the runtime's threads, not even those that the runtime always opens.
 func TestPendingSurvivesStart(t *testing.T) {
+	notUnderRace(t)
 	l := launch{
 		Exe: withEntry(t), Args: []string{"x"}, Env: []string{roleVar + "=report"},
 		Mask: ^uint64(0), Soft: 1024, Hard: 1024,

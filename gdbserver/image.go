@@ -15,6 +15,7 @@ const (
 	phdrSize  = 56
 
 	ptDynamic = 2
+	ptInterp  = 3
 	ptPhdr    = 6
 	ptTLS     = 7
 

@@ -3,6 +3,7 @@ package gdbserver
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 )
 
 // tlsAddress: qGetTLSAddr:THREAD,OFFSET,LINKMAP → the address of a thread-local variable. Without libthread_db: the
@@ -88,13 +89,29 @@ func (s *session) libraryTLS(tp, lm uint64) (uint64, error) {
 	private := make([]byte, maxLinkMap)
 	n, _ := s.proc.ReadMemory(lm, private)
 	private = private[:n]
-	if module, offset, ok := glibcModule(private, tls); ok {
+	// The two C libraries' records look alike at first: the interpreter tells which one it is.
+	if s.isMusl() {
+		if module, ok := muslModule(private, tls); ok {
+			return s.muslBlock(tp, module)
+		}
+	} else if module, offset, ok := glibcModule(private, tls); ok {
 		return s.glibcBlock(tp, module, offset)
 	}
-	if module, ok := muslModule(private, tls); ok {
-		return s.muslBlock(tp, module)
-	}
 	return 0, errorf("the C library's record of the thread-local storage of the object at %#x is not understood", m.addr)
+}
+
+// isMusl tells if the program's dynamic linker is musl's.
+func (s *session) isMusl() bool {
+	segments, bias, err := s.program()
+	if err != nil {
+		return false
+	}
+	interp := find(segments, ptInterp)
+	if interp == nil {
+		return false
+	}
+	name, err := s.text(bias+interp.vaddr, 256)
+	return err == nil && strings.Contains(name, "/ld-musl-")
 }
 
 // maxLinkMap is more than any C library's struct link_map or struct dso.
@@ -115,7 +132,7 @@ func (s *session) moduleTLS(m linkMap) (tlsImage, error) {
 	return tlsImage{m.addr + g.vaddr, g.filesz, g.memsz, max(g.align, 1)}, nil
 }
 
-// words finds consecutive words in a structure.
+// findWords finds consecutive words in a structure.
 func findWords(p []byte, words ...uint64) (offset int, ok bool) {
 	for at := 0; at+8*len(words) <= len(p); at += 8 {
 		match := true

@@ -151,13 +151,18 @@ func (d *debugged) gdb(t *testing.T, program string, commands ...string) string 
 	return string(out)
 }
 
-// build compiles a program of testdata.
+// build compiles a program of testdata with gcc.
 func build(t *testing.T, source string, flags ...string) string {
+	t.Helper()
+	return buildWith(t, "gcc", source, flags...)
+}
+
+func buildWith(t *testing.T, compiler, source string, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), strings.TrimSuffix(source, filepath.Ext(source)))
 	args := append([]string{"-g", "-O0", "-o", out, filepath.Join("testdata", source)}, flags...)
-	if text, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-		t.Fatalf("gcc: %v\n%s", err, text)
+	if text, err := exec.Command(compiler, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", compiler, err, text)
 	}
 	return out
 }

@@ -299,6 +299,19 @@ func (f *fake) Interrupt() error {
 	return nil
 }
 
+func (f *fake) Halt() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.note("halt")
+	if f.ended {
+		return target.ErrGone
+	}
+	if f.running {
+		f.halt(target.Stop{Tid: fakePid, Reason: target.StopInterrupt})
+	}
+	return nil
+}
+
 func (f *fake) Detach(deliver target.SignalSet) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -146,7 +146,7 @@ func (s *session) engage() {
 	if _, stopped := s.proc.Stopped(); stopped {
 		return
 	}
-	s.engaging = s.proc.Interrupt() == nil
+	s.engaging = s.proc.Halt() == nil
 }
 
 // event takes what happened to the process.

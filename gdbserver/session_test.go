@@ -17,8 +17,8 @@ func TestConnectionAloneDisturbsNothing(t *testing.T) {
 	c.hello()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if got := strings.Join(f.log, " "); got != "interrupt" {
-		t.Errorf("the process saw %q, want one interrupt, for the second connection", got)
+	if got := strings.Join(f.log, " "); got != "halt" {
+		t.Errorf("the process saw %q, want one halt, for the second connection", got)
 	}
 }
 
@@ -74,7 +74,7 @@ func TestClientVanishesWhileRunning(t *testing.T) {
 	if got := c.ask("?"); !strings.HasPrefix(got, "T05") {
 		t.Errorf("the next client finds %q", got)
 	}
-	if got := strings.Join(f.log, " "); got != "disconnect interrupt" {
+	if got := strings.Join(f.log, " "); got != "disconnect halt" {
 		t.Errorf("the process saw %q", got)
 	}
 }

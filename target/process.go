@@ -60,12 +60,15 @@ type Controller interface {
 	// interrupt is reported after the next Resume. Without effect on a stopped process.
 	Interrupt() error
 
+	// Halt stops a running process, too, but if something else stops it just then, that is all.
+	Halt() error
+
 	// Detach ends debugging for now: breakpoints are removed, no signal stops, and all threads run. Signals that threads
-	// stopped for are delivered if they are in deliver. The process can be taken up again by Interrupt.
+	// stopped for are delivered if they are in deliver. The process can be taken up again by Halt.
 	Detach(deliver SignalSet) error
 
 	// Disconnect is what happens when a front end vanishes: breakpoints are removed and no signal stops, but a stopped
-	// process stays stopped and a running one runs on, until Resume or Interrupt.
+	// process stays stopped and a running one runs on, until Resume or Halt.
 	Disconnect() error
 
 	// Kill ends the process as by SIGKILL. EventExited follows.

@@ -257,7 +257,7 @@ func FuzzDecode(f *testing.F) {
 // FuzzServe: no bytes from a supervisor harm the monitor.
 func FuzzServe(f *testing.F) {
 	f.Add(frame(1, kindThreads, &empty{}))
-	f.Add(append(frame(1, kindInterrupt, &empty{}), frame(2, kindResume, &actionsBody{[]Action{{}}})...))
+	f.Add(append(frame(1, kindInterrupt, &boolBody{}), frame(2, kindResume, &actionsBody{[]Action{{}}})...))
 	f.Add(frame(3, kindRead, &memoryBody{addr: 5, n: 1 << 31}))
 	f.Fuzz(func(t *testing.T, stream []byte) {
 		y := newToy(1, 2)

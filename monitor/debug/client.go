@@ -139,8 +139,12 @@ func (c *Client) Resume(actions []Action) error {
 	return c.call(kindResume, &actionsBody{actions}, nil)
 }
 
-// Interrupt stops a running payload.
-func (c *Client) Interrupt() error { return c.call(kindInterrupt, &empty{}, nil) }
+// Interrupt stops a running payload. If something else stops it just then, that is reported first, and StopInterrupt at
+// the next Resume.
+func (c *Client) Interrupt() error { return c.call(kindInterrupt, &boolBody{false}, nil) }
+
+// Halt stops a running payload. If something else stops it just then, that is all there is to report.
+func (c *Client) Halt() error { return c.call(kindInterrupt, &boolBody{true}, nil) }
 
 // Detach lets the payload go on without stops. Signals in deliver (bit sig-1) that threads stopped for are delivered.
 func (c *Client) Detach(deliver uint64) error { return c.call(kindDetach, &setBody{deliver}, nil) }

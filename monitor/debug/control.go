@@ -105,14 +105,19 @@ func (s *session) start(batch []Action) error {
 	return nil
 }
 
-// interrupted stops all threads for the client.
-func (s *session) interrupted() {
+// interrupted stops all threads for the client. If something else turns out to have stopped them, the interrupt is
+// reported after that; with any, that will do.
+func (s *session) interrupted(any bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.running {
 		return
 	}
-	s.interrupt = true
+	if any {
+		s.halting = true
+	} else {
+		s.interrupt = true
+	}
 	s.stopAll()
 	s.settle()
 }
@@ -122,7 +127,7 @@ func (s *session) detach(deliver uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.quiet()
-	s.passive, s.interrupt, s.exits = true, false, nil
+	s.passive, s.interrupt, s.halting, s.exits = true, false, false, nil
 	if s.running || s.ended {
 		return nil
 	}
@@ -135,7 +140,7 @@ func (s *session) disconnect() {
 	defer s.mu.Unlock()
 	s.quiet()
 	s.passive = s.running
-	s.interrupt, s.exits = false, nil
+	s.interrupt, s.halting, s.exits = false, false, nil
 }
 
 // quiet makes that nothing stops any more.

@@ -37,7 +37,7 @@ type StopReason uint8
 const (
 	// StopRequested: Stop was called.
 	StopRequested StopReason = iota + 1
-	// StopStart: before the program's first instruction (run -g), or after exec.
+	// StopStart: before the program's first instruction, if the monitor was asked to wait there for a debugger (run -g).
 	StopStart
 	// StopSignal: a signal that PassSignals does not let by is about to be delivered; Resume decides. Faults of the
 	// payload and its own INT3 (Rip behind it, as Linux leaves it) are signals.

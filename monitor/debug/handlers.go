@@ -14,8 +14,8 @@ var handlers = map[kind]handler{
 	kindResume: handle(func(s *server, q *actionsBody) (message, error) {
 		return nil, s.session.resume(q.actions)
 	}),
-	kindInterrupt: handle(func(s *server, _ *empty) (message, error) {
-		s.session.interrupted()
+	kindInterrupt: handle(func(s *server, q *boolBody) (message, error) {
+		s.session.interrupted(q.on)
 		return nil, nil
 	}),
 	kindDetach: handle(func(s *server, q *setBody) (message, error) {

@@ -18,6 +18,7 @@ type session struct {
 	running     bool
 	stopping    bool // Stop(AllThreads) is in force
 	interrupt   bool // the client's interrupt was not reported yet
+	halting     bool // the client wants a stop, whatever its reason
 	passive     bool // no client: whatever stops goes on by itself
 	ended       bool // EventExited was sent
 	notifies    bool // thread creation and exit stop the process
@@ -77,6 +78,7 @@ func (s *session) event(e Event) {
 				return
 			}
 			s.parked(t, e.Stop)
+			s.passive = s.passive && e.Stop.Reason != StopStart // somebody wants it to wait for a client
 			if t.pending && s.running {
 				s.stopAll()
 			}
@@ -146,12 +148,13 @@ func (s *session) settle() {
 		return
 	}
 	s.stopping = false
-	if s.passive && !s.interrupt {
+	if s.passive && !s.interrupt && !s.halting {
 		s.release(^uint64(0))
 		return
 	}
-	s.running, s.passive = false, false
-	r := s.choose()
+	halting := s.halting
+	s.running, s.passive, s.halting = false, false, false
+	r := s.choose(halting)
 	s.last = r.Tid
 	if r.Kind == EventStopped {
 		r.Regs, _ = s.inf.Regs(r.Tid)
@@ -161,7 +164,7 @@ func (s *session) settle() {
 
 // choose takes the report out of what happened: first threads that exited, then what a stepped thread met, then the
 // oldest stop, then the client's interrupt.
-func (s *session) choose() Report {
+func (s *session) choose(halting bool) Report {
 	if len(s.exits) > 0 {
 		e := s.exits[0]
 		s.exits = s.exits[1:]
@@ -181,7 +184,7 @@ func (s *session) choose() Report {
 		best.pending = false
 		return Report{Event: Event{Kind: EventStopped, Tid: best.tid, Stop: best.stop}}
 	}
-	if resumed == 0 && !s.interrupt {
+	if resumed == 0 && !s.interrupt && !halting {
 		return Report{Event: Event{Kind: EventNoResumed}}
 	}
 	s.interrupt = false

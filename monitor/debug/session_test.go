@@ -34,7 +34,7 @@ func halted(t *testing.T) (*toy, *session, chan Report) {
 	t.Helper()
 	y := newToy(1, 2, 3)
 	s, reports := begin(y)
-	s.interrupted()
+	s.interrupted(false)
 	none(t, reports)
 	y.obey()
 	if r := only(t, reports); r.Kind != EventStopped || r.Stop.Reason != StopInterrupt || r.Tid != 1 {
@@ -166,7 +166,7 @@ func TestInterruptIsNotLost(t *testing.T) {
 	y, s, reports := halted(t)
 	s.insert(Breakpoint{Software, 0x100, 1})
 	s.resume(all())
-	s.interrupted()
+	s.interrupted(false)
 	y.hit(2, 0x100)
 	y.obey()
 	if r := only(t, reports); r.Stop.Reason != StopBreakpoint {
@@ -177,16 +177,41 @@ func TestInterruptIsNotLost(t *testing.T) {
 	if r := only(t, reports); r.Stop.Reason != StopInterrupt || r.Tid != 2 || len(y.resumed) != 0 {
 		t.Errorf("report %+v", r)
 	}
-	s.interrupted() // of a stopped process: nothing
+	s.interrupted(false) // of a stopped process: nothing
 	s.resume(all())
 	none(t, reports)
+}
+
+// TestHalt is satisfied by any stop, and a thread that parks at its start late is no less a start.
+func TestHalt(t *testing.T) {
+	y := newToy(7)
+	s, reports := begin(y)
+	s.interrupted(true)
+	y.stopped(7, Stop{Reason: StopStart})
+	if r := only(t, reports); r.Stop.Reason != StopStart {
+		t.Errorf("report %+v", r)
+	}
+	s.resume(all())
+	none(t, reports)
+	s.interrupted(true)
+	y.obey()
+	if r := only(t, reports); r.Stop.Reason != StopInterrupt {
+		t.Errorf("report %+v", r)
+	}
+
+	y = newToy(7)
+	_, reports = begin(y)
+	y.stopped(7, Stop{Reason: StopStart})
+	if r := only(t, reports); r.Stop.Reason != StopStart {
+		t.Errorf("without a client: report %+v", r)
+	}
 }
 
 // TestThreadsComeAndGo while everything is being stopped.
 func TestThreadsComeAndGo(t *testing.T) {
 	y, s, reports := halted(t)
 	s.resume(all())
-	s.interrupted()
+	s.interrupted(false)
 	y.created(4)
 	y.exited(2)
 	y.obey()
@@ -275,7 +300,7 @@ func TestDisconnectWhileStopping(t *testing.T) {
 	if got := <-y.resumed; len(got) != 3 {
 		t.Errorf("resumed %+v", got)
 	}
-	s.interrupted() // the next client
+	s.interrupted(false) // the next client
 	y.obey()
 	if r := only(t, reports); r.Stop.Reason != StopInterrupt {
 		t.Errorf("report %+v", r)

@@ -32,6 +32,9 @@ func (p *Process) Resume(actions []target.Action) error {
 // Interrupt stops the running process.
 func (p *Process) Interrupt() error { return errorOf(p.client.Interrupt()) }
 
+// Halt stops it for any reason.
+func (p *Process) Halt() error { return errorOf(p.client.Halt()) }
+
 // Detach lets the process go on without a debugger.
 func (p *Process) Detach(deliver target.SignalSet) error {
 	p.forgetBreakpoints()

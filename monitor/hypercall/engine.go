@@ -1,6 +1,8 @@
 package hypercall
 
 import (
+	"sync/atomic"
+
 	"golang.org/x/sys/unix"
 
 	"kmdev/monitor/hostcall"
@@ -10,9 +12,26 @@ import (
 // call on the host. Handlers use it too, for calls that their row's types
 // cover. It allocates nothing.
 func PassThrough(t Task, r *Row, a *[6]uint64) uint64 {
+	if r.Serve&transfer != 0 {
+		if f := transferring.Load(); f != nil {
+			if res, ok := (*f)(t, r, a); ok {
+				return res
+			}
+		}
+	}
 	h := Translate(t, r, a)
 	return Call(t, r, &h)
 }
+
+// Transfer serves a read or write of a file that only looks like one of the
+// host's. ok is false if it is any other file.
+type Transfer func(t Task, r *Row, a *[6]uint64) (res uint64, ok bool)
+
+var transferring atomic.Pointer[Transfer]
+
+// SetTransfer makes f see every read and write (readv, pwrite64 …) from now on.
+// Package sys does so when a payload opens its /proc/self/mem.
+func SetTransfer(f Transfer) { transferring.Store(&f) }
 
 // Translate returns the arguments as the host is to see them. Arguments of
 // kind Any, Msghdr, Mmsghdr and StrArray are for the handler: they come out as

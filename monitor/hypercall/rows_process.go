@@ -7,7 +7,7 @@ var processRows = []Row{
 	{58, "vfork", GroupProcess, Handle, PID, nil, ""},
 	{59, "execve", GroupProcess, Handle, Int, A{{"filename", Path | Link}, {"argv", In | StrArray}, {"envp", In | Null | StrArray}}, ""},
 	{61, "wait4", GroupProcess, Handle, PID, A{{"upid", PID}, {"stat_addr", Out | Null | tInt}, {"options", Flags | sWait}, {"ru", Out | Null | tRusage}}, ""},
-	{101, "ptrace", GroupProcess, Refuse | eperm, Long, A{{"request", Enum | sPtrace}, {"pid", PID}, {"addr", Any}, {"data", Any}}, "a tracer would see the monitor instead of the payload; use kmdev's gdb server"},
+	{101, "ptrace", GroupProcess, Handle, Long, A{{"request", Enum | sPtrace}, {"pid", PID}, {"addr", Any}, {"data", Any}}, "EPERM or ESRCH: a tracer would see the monitor instead of the payload; use kmdev's gdb server"},
 	{109, "setpgid", GroupProcess, Pass, Int, A{{"pid", PID}, {"pgid", PID}}, ""},
 	{110, "getppid", GroupProcess, Pass, PID, nil, ""},
 	{111, "getpgrp", GroupProcess, Pass, PID, nil, ""},
@@ -29,7 +29,7 @@ var processRows = []Row{
 var threadRows = []Row{
 	{56, "clone", GroupThread, Handle, TID, A{{"clone_flags", Flags | sClone}, {"newsp", Addr}, {"parent_tidptr", Out | Null | tInt}, {"child_tidptr", Out | Null | tInt}, {"tls", Addr}}, ""},
 	{60, "exit", GroupThread, Handle, None, A{{"error_code", Int}}, ""},
-	{154, "modify_ldt", GroupThread, Refuse | enosys, Int, A{{"func", Int}, {"ptr", InOut | tByte | by2}, {"bytecount", Ulong}}, "16- and 32-bit segments are not supported"},
+	{154, "modify_ldt", GroupThread, Handle, Int, A{{"func", Int}, {"ptr", InOut | tByte | by2}, {"bytecount", Ulong}}, "an empty table, which can not be written: no 16- and 32-bit segments"},
 	{158, "arch_prctl", GroupThread, Handle, Int, A{{"option", Enum | sArchPrctl}, {"arg2", Any}}, ""},
 	{186, "gettid", GroupThread, Pass, TID, nil, ""},
 	{202, "futex", GroupThread, Handle, Int, A{{"uaddr", InOut | tFutex}, {"op", Enum | sFutex}, {"val", Uint}, {"utime", Any}, {"uaddr2", InOut | Null | tFutex}, {"val3", Uint}}, ""},

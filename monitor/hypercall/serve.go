@@ -18,10 +18,12 @@ const (
 // says whether Linux would restart it; a kick alone never shows: the call goes
 // on.
 const (
-	Sleeps Serve = 1 << (4 + iota)
-	final        // with Sleeps: EINTR stands, the call has had its effect (close)
+	Sleeps   Serve = 1 << (4 + iota)
+	final          // with Sleeps: EINTR stands, the call has had its effect (close)
+	transfer       // with Sleeps: a read or write, which SetTransfer's function sees first
 
 	SleepsFinal = Sleeps | final
+	Transfers   = Sleeps | transfer
 )
 
 // The errno of a refused call.

@@ -74,7 +74,7 @@ func TestPrctl(t *testing.T) {
 	} {
 		same(t, k, unix.SYS_PRCTL, c...)
 	}
-	for _, option := range []int{unix.PR_SET_SECCOMP, unix.PR_SET_SYSCALL_USER_DISPATCH, unix.PR_SET_MM, unix.PR_GET_TID_ADDRESS, unix.PR_SET_VMA, unix.PR_SET_MDWE} {
+	for _, option := range []int{unix.PR_SET_SECCOMP, unix.PR_SET_SYSCALL_USER_DISPATCH, unix.PR_GET_TID_ADDRESS, unix.PR_SET_VMA, unix.PR_SET_MDWE} {
 		wantErr(t, "refused option", k.Do(unix.SYS_PRCTL, option, 1, buf, 0, 0), unix.EINVAL)
 	}
 	wantErr(t, "PR_SET_TSC", k.Do(unix.SYS_PRCTL, unix.PR_SET_TSC, unix.PR_TSC_SIGSEGV), unix.EINVAL)

@@ -183,7 +183,13 @@ func openedProc(t task, proc *procMount, fd int, x *unix.Statx_t, h how) uint64 
 		closeFD(fd)
 		return fail(e)
 	}
-	if !ref.own || !trusted || len(ref.tail) != 1 || h.flags&unix.O_ACCMODE == unix.O_WRONLY {
+	if !ref.mine() || len(ref.tail) != 1 {
+		return uint64(fd)
+	}
+	if ref.tail[0] == "mem" {
+		return mem.open(t, proc, fd, h)
+	}
+	if h.flags&unix.O_ACCMODE == unix.O_WRONLY {
 		return uint64(fd)
 	}
 	return procText(t, proc, fd, ref.tail[0], h)

@@ -16,11 +16,12 @@ var prctlCalls = []entry{
 type prctlArg uint8
 
 const (
-	prctlInts  prctlArg = 1 + iota // integers, or none
-	prctlPtr2                      // argument 2 is a pointer
-	prctlTSC                       // the time stamp counter
-	prctlAuxv                      // PR_GET_AUXV
-	prctlCores                     // PR_SCHED_CORE
+	prctlInts   prctlArg = 1 + iota // integers, or none
+	prctlPtr2                       // argument 2 is a pointer
+	prctlTSC                        // the time stamp counter
+	prctlAuxv                       // PR_GET_AUXV
+	prctlCores                      // PR_SCHED_CORE
+	prctlDenied                     // EPERM
 )
 
 // prctlOptions are those that mean the host's thread or process, and so the
@@ -28,8 +29,9 @@ const (
 //
 //   - PR_SET_SECCOMP, PR_SET_SYSCALL_USER_DISPATCH: they would catch the
 //     monitor's system calls;
-//   - PR_SET_MM, PR_GET_TID_ADDRESS, PR_SET_VMA, PR_SET_MDWE: they are about the
-//     host process's own address space; EINVAL is a kernel built without;
+//   - PR_GET_TID_ADDRESS, PR_SET_VMA, PR_SET_MDWE: they are about the host
+//     process's own address space; EINVAL is a kernel built without. So is
+//     PR_SET_MM, which is EPERM without CAP_SYS_RESOURCE;
 //   - options of other processors.
 var prctlOptions = [...]struct {
 	option uint32
@@ -70,6 +72,7 @@ var prctlOptions = [...]struct {
 	{unix.PR_SET_SPECULATION_CTRL, prctlInts, 0},
 	{unix.PR_SET_IO_FLUSHER, prctlInts, 0},
 	{unix.PR_GET_IO_FLUSHER, prctlInts, 0},
+	{unix.PR_SET_MM, prctlDenied, 0},
 	{unix.PR_SCHED_CORE, prctlCores, 8},
 	{unix.PR_GET_MDWE, prctlInts, 0},
 	{unix.PR_SET_MEMORY_MERGE, prctlInts, 0},
@@ -91,6 +94,8 @@ func prctl(t task, a args) uint64 {
 			h[1] = hypercall.Pointer(a[1], uint64(o.size))
 		case prctlCores:
 			h[4] = hypercall.PointerOrNil(a[4], uint64(o.size))
+		case prctlDenied:
+			return fail(unix.EPERM)
 		case prctlTSC:
 			return prctlTimestamp(a)
 		case prctlAuxv:

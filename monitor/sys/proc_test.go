@@ -13,6 +13,7 @@ import (
 
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/hypercall/faketask"
+	"kmdev/monitor/usermem"
 )
 
 // ways are the spellings of a file below /proc/self that a payload may try.
@@ -117,7 +118,7 @@ func TestMonitorFiles(t *testing.T) {
 	k := newTask(t)
 	own := secret(t, k)
 	for file, e := range map[string]unix.Errno{
-		"mem": unix.EACCES, "pagemap": unix.EACCES, "clear_refs": unix.EACCES, "syscall": unix.EACCES,
+		"pagemap": unix.EACCES, "clear_refs": unix.EACCES, "syscall": unix.EACCES,
 		fmt.Sprintf("fd/%d", own): unix.ENOENT, fmt.Sprintf("fdinfo/%d", own): unix.ENOENT,
 	} {
 		for name, path := range ways(t, k, file) {
@@ -173,13 +174,13 @@ func TestMonitorFilesByDirectory(t *testing.T) {
 	own := secret(t, k)
 	self := k.FD(k.Do(unix.SYS_OPEN, k.Str("/proc/self"), unix.O_DIRECTORY, 0))
 	fds := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("fd"), unix.O_PATH, 0))
-	wantErr(t, "openat mem", k.Do(unix.SYS_OPENAT, self, k.Str("mem"), unix.O_RDWR, 0), unix.EACCES)
+	wantErr(t, "openat pagemap", k.Do(unix.SYS_OPENAT, self, k.Str("pagemap"), unix.O_RDONLY, 0), unix.EACCES)
 	n := k.Str(fmt.Sprint(own))
 	wantErr(t, "openat fd", k.Do(unix.SYS_OPENAT, fds, n, unix.O_RDWR, 0), unix.ENOENT)
 	wantErr(t, "readlinkat fd", k.Do(unix.SYS_READLINKAT, fds, n, k.Map(1), 100), unix.ENOENT)
 	// An O_PATH descriptor of the file itself can be had; opening it can't.
-	mem := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("mem"), unix.O_PATH, 0))
-	wantErr(t, "open an O_PATH of mem", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("/proc/self/fd/%d", mem)), unix.O_RDWR, 0), unix.EACCES)
+	pm := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("pagemap"), unix.O_PATH, 0))
+	wantErr(t, "open an O_PATH of pagemap", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("/proc/self/fd/%d", pm)), unix.O_RDONLY, 0), unix.EACCES)
 	// One of the link, too.
 	link := k.FD(k.Do(unix.SYS_OPENAT, fds, n, unix.O_PATH|unix.O_NOFOLLOW, 0))
 	wantErr(t, "readlinkat of an O_PATH of the link", k.Do(unix.SYS_READLINKAT, link, k.Str(""), k.Map(1), 100), unix.ENOENT)
@@ -225,11 +226,12 @@ func TestMonitorFilesByMount(t *testing.T) {
 		return target
 	}
 	pid := fmt.Sprintf("/proc/%d", os.Getpid())
-	wantErr(t, "bound mem", k.Do(unix.SYS_OPEN, k.Str(mount(pid+"/mem", "innocent name")), unix.O_RDWR, 0), unix.EACCES)
+	wantErr(t, "bound pagemap", k.Do(unix.SYS_OPEN, k.Str(mount(pid+"/pagemap", "innocent name")), unix.O_RDONLY, 0), unix.EACCES)
+	checkMemory(t, k, "bound mem", mount(pid+"/mem", "another name"))
 	fds := mount(pid+"/fd", "numbers")
 	wantErr(t, "bound fd", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("%s/%d", fds, own)), unix.O_RDWR, 0), unix.ENOENT)
 	whole := mount("/proc", "proc")
-	wantErr(t, "bound /proc", k.Do(unix.SYS_OPEN, k.Str(whole+"/self/mem"), unix.O_RDWR, 0), unix.EACCES)
+	checkMemory(t, k, "bound /proc", whole+"/self/mem")
 	k.FD(k.Do(unix.SYS_OPEN, k.Str(whole+"/meminfo"), 0, 0))
 
 	fresh := filepath.Join(dir, "fresh")
@@ -243,6 +245,71 @@ func TestMonitorFilesByMount(t *testing.T) {
 	k.FD(k.Do(unix.SYS_OPEN, k.Str(fresh+"/meminfo"), 0, 0))
 	if text := readFD2(t, own); text != "secret" {
 		t.Errorf("the monitor's file is now %q", text)
+	}
+}
+
+func TestMem(t *testing.T) {
+	k := newTask(t)
+	for name, path := range ways(t, k, "mem") {
+		checkMemory(t, k, name, path)
+	}
+	p := k.Put([]byte("text"))
+	path := k.Str("/proc/self/mem")
+	ro := k.FD(k.Do(unix.SYS_OPEN, path, unix.O_RDONLY, 0))
+	wantErr(t, "write to a read-only one", k.Do(unix.SYS_PWRITE64, ro, p, 4, uint64(p)), unix.EBADF)
+	wo := k.FD(k.Do(unix.SYS_OPEN, path, unix.O_WRONLY|unix.O_CLOEXEC, 0))
+	wantErr(t, "read of a write-only one", k.Do(unix.SYS_PREAD64, wo, p, 4, uint64(p)), unix.EBADF)
+	if flags, _ := unix.FcntlInt(uintptr(wo), unix.F_GETFD, 0); flags != unix.FD_CLOEXEC {
+		t.Errorf("O_CLOEXEC became %#x", flags)
+	}
+	// Private pages can be written whatever their protection, as by a debugger.
+	code := k.MapAt(uint64(p)+64*page, 1, unix.PROT_READ)
+	want(t, "write to read-only memory", k.Do(unix.SYS_PWRITE64, wo, p, 4, uint64(code)), 4)
+	if got := string(k.Read(code, 4)); got != "text" {
+		t.Errorf("memory is now %q", got)
+	}
+	other := k.FD(k.Do(unix.SYS_OPEN, k.Str(tempFile(t, "other")), 0, 0))
+	want(t, "read of another file", k.Do(unix.SYS_READ, other, p, 100), 5)
+}
+
+// checkMemory reads and writes the payload's memory, and tries the monitor's,
+// through a file.
+func checkMemory(t *testing.T, k *faketask.Task, name, path string) {
+	t.Helper()
+	fd := k.FD(k.Do(unix.SYS_OPEN, k.Str(path), unix.O_RDWR, 0))
+	src, dst := k.Put([]byte("payload's text")), k.Map(1)
+	want(t, name+": pread64", k.Do(unix.SYS_PREAD64, fd, dst, 14, uint64(src)), 14)
+	if got := string(k.Read(dst, 14)); got != "payload's text" {
+		t.Errorf("%s: read %q", name, got)
+	}
+	want(t, name+": lseek", k.Do(unix.SYS_LSEEK, fd, uint64(src)+2, unix.SEEK_SET), uint64(src)+2)
+	want(t, name+": readv", k.Do(unix.SYS_READV, fd, iovec(k, uint64(dst), 2, 0, 0, uint64(dst)+100, 3), 3), 5)
+	if got := string(k.Read(dst, 2)) + string(k.Read(dst+100, 3)); got != "yload" {
+		t.Errorf("%s: read %q", name, got)
+	}
+	want(t, name+": write", k.Do(unix.SYS_WRITE, fd, dst, 2), 2)
+	if got := string(k.Read(src, 14)); got != "payloadyl text" {
+		t.Errorf("%s: memory is now %q", name, got)
+	}
+	victim := []byte("monitor's own!")
+	for what, at := range map[string]uint64{
+		"the monitor's memory": uint64(addressOf(victim)), "the window": usermem.Window + uint64(src), "a hole": uint64(dst) + page,
+		"the window's end": usermem.Size, "before the window": uint64(addressOf(victim)) - usermem.Window, "minus one": ^uint64(0),
+	} {
+		wantErr(t, name+": read of "+what, k.Do(unix.SYS_PREAD64, fd, dst, 8, at), unix.EIO)
+		wantErr(t, name+": write of "+what, k.Do(unix.SYS_PWRITE64, fd, dst, 8, at), unix.EIO)
+	}
+	want(t, name+": read across the end", k.Do(unix.SYS_PREAD64, fd, src, 100, uint64(dst)+page-10), 10)
+	wantErr(t, name+": read into a hole", k.Do(unix.SYS_PREAD64, fd, dst+page, 8, uint64(src)), unix.EFAULT)
+	if string(victim) != "monitor's own!" {
+		t.Errorf("%s: the monitor's memory is now %q", name, victim)
+	}
+	// By another call, the file is empty and can't be written.
+	if r := k.Do(unix.SYS_SENDFILE, fd, fd, 0, 100); hypercall.Errno(r) == 0 && r != 0 {
+		t.Errorf("%s: sendfile moved %d bytes", name, r)
+	}
+	if r := k.Do(unix.SYS_FTRUNCATE, fd, 100); r == 0 {
+		t.Errorf("%s: the file can be made longer", name)
 	}
 }
 

@@ -14,6 +14,8 @@ var processCalls = []entry{
 	{unix.SYS_PROCESS_VM_READV, func(t task, a args) uint64 { return processVM(t, unix.SYS_PROCESS_VM_READV, a) }},
 	{unix.SYS_PROCESS_VM_WRITEV, func(t task, a args) uint64 { return processVM(t, unix.SYS_PROCESS_VM_WRITEV, a) }},
 	{unix.SYS_MOVE_PAGES, movePages},
+	{unix.SYS_PTRACE, ptrace},
+	{unix.SYS_MODIFY_LDT, modifyLDT},
 }
 
 // unshare leaves out what a single-threaded process has to itself already: the
@@ -110,4 +112,29 @@ func movePages(t task, a args) uint64 {
 		h[2] = m.Host()
 	}
 	return sleep(t, unix.SYS_MOVE_PAGES, h[0], h[1], h[2], h[3], h[4], h[5])
+}
+
+// ptrace is refused as by a host that does not permit it: no process may be
+// attached, so there is none that other requests could be about.
+func ptrace(t task, a args) uint64 {
+	t.Process().Notef("ptrace is refused: a tracer would see the monitor instead of the payload; use kmdev's gdb server")
+	switch a[0] {
+	case unix.PTRACE_TRACEME:
+		return fail(unix.EPERM)
+	case unix.PTRACE_ATTACH, unix.PTRACE_SEIZE:
+		if r := raw(unix.SYS_KILL, uintptr(a[1]), 0, 0, 0, 0, 0); r == fail(unix.ESRCH) || int32(a[1]) <= 0 {
+			return fail(unix.ESRCH)
+		}
+		return fail(unix.EPERM)
+	}
+	return fail(unix.ESRCH)
+}
+
+// modifyLDT reads an empty table. Its errors are 32 bits wide on Linux too.
+func modifyLDT(_ task, a args) uint64 {
+	const read = 0
+	if uint32(a[0]) == read {
+		return 0
+	}
+	return uint64(uint32(fail(unix.ENOSYS)))
 }

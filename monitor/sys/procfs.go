@@ -182,6 +182,7 @@ type procRef struct {
 	pid  int      // 0: not about a process
 	tid  int      // of …/task/tid, else pid
 	own  bool     // it is this process, or can not be told from it
+	sure bool     // if own: it is
 	tail []string // below the directory of the process or thread
 }
 
@@ -192,7 +193,7 @@ func (p *procMount) refer(t task, rel string, trusted bool) procRef {
 	if err != nil || pid <= 0 {
 		return procRef{tail: part}
 	}
-	r := procRef{pid: pid, tid: pid, tail: part[1:]}
+	r := procRef{pid: pid, tid: pid, tail: part[1:], sure: trusted}
 	r.own = !trusted || part[0] == p.self || t.Process().HasThread(pid) || p.monitorThread(pid)
 	if len(r.tail) >= 2 && r.tail[0] == "task" {
 		if tid, err := strconv.Atoi(r.tail[1]); err == nil {
@@ -201,6 +202,9 @@ func (p *procMount) refer(t task, rel string, trusted bool) procRef {
 	}
 	return r
 }
+
+// mine tells whether a reference is to this process for certain.
+func (r *procRef) mine() bool { return r.own && r.sure }
 
 // monitorThread tells whether a thread id is one of this process at all.
 func (p *procMount) monitorThread(tid int) bool {
@@ -217,6 +221,7 @@ func (p *procMount) monitor(pid int) bool {
 }
 
 // hidden are the files of a process that show or change the monitor's memory.
+// mem of the payload itself is replaced (memFile).
 var hidden = []string{"mem", "pagemap", "map_files", "clear_refs", "syscall", "stack"}
 
 // allowed tells whether the payload may use a file of a procfs: 0, or the errno
@@ -235,7 +240,7 @@ func (p *procMount) allowed(t task, r procRef) unix.Errno {
 		return 0
 	}
 	for _, name := range hidden {
-		if r.tail[0] == name {
+		if r.tail[0] == name && !(name == "mem" && r.mine()) {
 			t.Process().Notef("/proc/PID/%s of a payload is refused: it would show the monitor", name)
 			return unix.EACCES
 		}

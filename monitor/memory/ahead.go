@@ -1,5 +1,7 @@
 package memory
 
+import "golang.org/x/sys/unix"
+
 // Populating ahead.
 //
 // Fresh anonymous memory has no entries. When the payload first touches it, the page fault tells a stream of touches
@@ -10,6 +12,8 @@ package memory
 //     memory touched, but for a first small grant. Whole 2 MiB blocks of it become huge pages (see huge.go).
 //   - Scattered touches get the entries of the 2 MiB around them and no memory: later touches there are served by KVM
 //     one by one, without an exit.
+//
+// File mappings get the entries of the 2 MiB around a touch, and the pages of it that are in the page cache anyway.
 
 // Sizes in pages.
 const (
@@ -43,13 +47,21 @@ type ahead struct {
 // window is a range to populate when the lock has been released.
 type window struct {
 	start, end uint64
+	advice     uint64 // MADV_POPULATE_READ or _WRITE
 	generation uint64
+}
+
+func (as *AddressSpace) window(start, end, advice uint64) window {
+	return window{start: start, end: end, advice: advice, generation: as.generation.Load()}
 }
 
 // choose decides which entries a fault at page in v installs, and what is populated for it.
 func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uint64, w window) {
 	if !v.anonymous() || v.Page != 0 {
 		start, end = as.block(v, page)
+		if v.Flags&File != 0 && need != protWrite {
+			w = as.window(start, end, unix.MADV_POPULATE_READ)
+		}
 		return start, end, w
 	}
 	if start, end, ok := as.hugeBlock(v, page); ok {
@@ -73,7 +85,7 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 	s.touched++
 	n := min(max(s.touched, 1+s.grant), maxWindow)
 	start, end = as.streamWindow(s, v, page, n)
-	w = window{start: min(start, page), end: max(end, page+pageSize), generation: as.generation.Load()}
+	w = as.window(min(start, page), max(end, page+pageSize), unix.MADV_POPULATE_WRITE)
 	s.window = (w.end - w.start) / pageSize
 	if s.down {
 		s.edge = w.start

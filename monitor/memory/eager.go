@@ -2,15 +2,19 @@ package memory
 
 import "golang.org/x/sys/unix"
 
-// populateWindow populates a window unless mappings have changed since it was chosen: then it is left to KVM.
+// populateWindow populates a window unless mappings have changed since it was chosen: then it is left to KVM. Without the
+// lock, since it may take long.
 func (as *AddressSpace) populateWindow(w window) {
-	if w.end-w.start <= pageSize || as.generation.Load() != w.generation {
+	if as.generation.Load() != w.generation {
 		return
 	}
-	hostAdvise(w.start, w.end-w.start, unix.MADV_POPULATE_WRITE)
+	if w.advice == unix.MADV_POPULATE_READ && !cached(w.start, w.end) {
+		return
+	}
+	hostAdvise(w.start, w.end-w.start, w.advice)
 }
 
-// populate is what MAP_POPULATE and mlock do: bring all of [start, start+length) in, errors ignored.
+// populate is what MAP_POPULATE does: bring all of [start, start+length) in, errors ignored.
 func (as *AddressSpace) populate(start, length uint64, write bool) {
 	advice := uint64(unix.MADV_POPULATE_READ)
 	if write {
@@ -25,23 +29,30 @@ const (
 	eagerFile = 4 << 20
 )
 
+// eagerPages is how many pages of anonymous memory may be populated when they are mapped: enough for a program's start.
+const eagerPages = 64
+
 // eager does at mmap time what would cost an exit later. as.mu is held.
 func (as *AddressSpace) eager(v *VMA, start, end uint64) {
 	if v == nil || v.Prot&protAll == 0 || v.Page != 0 {
 		return
 	}
+	n := end - start
 	switch {
-	case v.Flags&(Locked|LockOnFault) == Locked:
+	case v.Flags&lockFlags == Locked: // in memory
 	case v.Flags&File != 0:
-		end = min(end, v.extent())
-		if end < start || end-start > eagerFile {
+		if end = min(end, v.extent()); end <= start || end-start > eagerFile {
 			return
 		}
-		if v.Flags&Shared == 0 {
-			hostAdvise(start, end-start, unix.MADV_POPULATE_READ)
+		// A private writable mapping is not copied now: until it is written to, writes to the file show in it.
+		if v.Flags&Shared == 0 && !as.cfg.NoAhead && cached(start, end) {
+			as.populate(start, end-start, false)
 		}
-	case end-start > eagerAnon || v.Flags&Shared != 0:
+	case n > eagerAnon || v.Flags&Shared != 0:
 		return
+	case v.Prot&protWrite != 0 && as.eagerUsed+n/pageSize <= eagerPages && !as.cfg.NoAhead:
+		as.eagerUsed += n / pageSize
+		as.populate(start, n, true)
 	}
 	if as.install(v, start, end) != nil {
 		as.disarm(start, end)
@@ -51,6 +62,8 @@ func (as *AddressSpace) eager(v *VMA, start, end uint64) {
 // eagerProtect is eager for memory that has got a new protection.
 func (as *AddressSpace) eagerProtect(v *VMA) {
 	if v.Flags&File != 0 && v.size() <= eagerFile {
-		as.eager(v, v.Start, v.End)
+		if end := min(v.End, v.extent()); end > v.Start && as.install(v, v.Start, end) != nil {
+			as.disarm(v.Start, v.End)
+		}
 	}
 }

@@ -97,7 +97,7 @@ func (as *AddressSpace) evict(gva uint64) error {
 	if as.dropSlots(as.idle) > 0 {
 		return nil
 	}
-	i := 0
+	i := as.stats.Evictions // not always the same half
 	var err error
 	n := as.dropSlots(func(s *slot) bool {
 		i++

@@ -11,15 +11,14 @@ func (as *AddressSpace) VMAs() []VMA {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	list := make([]VMA, 0, as.vmas.n)
+	files := backings()
 	for v := range as.vmas.all(0, ^uint64(0)) {
-		w := *v
-		w.Name = as.name(v)
-		list = append(list, w)
+		list = append(list, as.view(v, files))
 	}
 	return list
 }
 
-// Lookup gives the VMA that contains gva.
+// Lookup gives the VMA that contains gva. The name of a file is the one it was mapped under.
 func (as *AddressSpace) Lookup(gva uint64) (VMA, bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
@@ -50,8 +49,10 @@ func (as *AddressSpace) name(v *VMA) string {
 func (as *AddressSpace) AppendMaps(b []byte) []byte {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	files := backings()
 	for v := range as.vmas.all(0, ^uint64(0)) {
-		b = as.appendLine(b, v)
+		w := as.view(v, files)
+		b = appendLine(b, &w)
 	}
 	return b
 }
@@ -59,7 +60,7 @@ func (as *AddressSpace) AppendMaps(b []byte) []byte {
 // nameColumn is where the name starts in a line of /proc/PID/maps.
 const nameColumn = 25 + 8*6 // see show_map_vma: seq_setwidth(25 + sizeof(void *) * 6 - 1) and a space
 
-func (as *AddressSpace) appendLine(b []byte, v *VMA) []byte {
+func appendLine(b []byte, v *VMA) []byte {
 	line := len(b)
 	b = appendHex(b, v.Start, 8)
 	b = append(b, '-')
@@ -88,11 +89,11 @@ func (as *AddressSpace) appendLine(b []byte, v *VMA) []byte {
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, v.Ino, 10)
 	b = append(b, ' ')
-	if name := as.name(v); name != "" {
+	if v.Name != "" {
 		for len(b)-line < nameColumn {
 			b = append(b, ' ')
 		}
-		b = append(b, name...)
+		b = append(b, v.Name...)
 	}
 	return append(b, '\n')
 }

@@ -128,23 +128,6 @@ func (as *AddressSpace) placeAndMove(r *remap, v *VMA, hint uint64) (uint64, uni
 
 // remapTo is mremap_to: to a given address, or with MREMAP_DONTUNMAP near one.
 func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
-	if r.fixed() {
-		if r.new < as.cfg.MinAddr {
-			return 0, unix.EPERM
-		}
-		if e := as.munmap(r.new, r.newLen); e != 0 {
-			return 0, e
-		}
-		if as.vmas.find(r.old) == nil { // the ranges overlap where their sum wraps
-			return 0, unix.EFAULT
-		}
-	}
-	if r.newLen < r.oldLen {
-		if e := as.munmap(r.old+r.newLen, r.oldLen-r.newLen); e != 0 {
-			return 0, e
-		}
-		r.oldLen = r.newLen
-	}
 	v := as.vmas.find(r.old)
 	if r.dontUnmap() && !as.mayExpand(v, r.newLen) {
 		return 0, unix.ENOMEM
@@ -152,7 +135,32 @@ func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
 	if !r.fixed() {
 		return as.placeAndMove(r, v, r.new)
 	}
+	switch {
+	case r.new < as.cfg.MinAddr:
+		return 0, unix.EPERM
+	case as.sealed(r.new, r.new+r.newLen):
+		return 0, unix.EPERM
+	case r.oldLen <= r.newLen:
+		return r.new, as.move(r, v)
+	case r.oldLen > usermem.Size-r.old: // what is beyond can't be unmapped; Linux finds out when the target is gone
+		if e := as.munmap(r.new, r.newLen); e != 0 {
+			return 0, e
+		}
+		return 0, unix.EINVAL
+	case as.sealed(r.old+r.newLen, r.old+r.oldLen):
+		return 0, unix.EPERM
+	}
 	return r.new, as.move(r, v)
+}
+
+// sealed tells whether any of [start, end) is sealed.
+func (as *AddressSpace) sealed(start, end uint64) bool {
+	for v := range as.vmas.all(start, end) {
+		if v.Flags&Sealed != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // moveAll is remap_move: each VMA within the old range goes to the same place of the new one.
@@ -161,8 +169,7 @@ func (as *AddressSpace) moveAll(r *remap) unix.Errno {
 		return unix.EPERM
 	}
 	end := r.old + r.oldLen
-	v := as.vmas.find(r.old)
-	if v == nil {
+	if as.vmas.find(r.old) == nil {
 		return unix.EFAULT
 	}
 	for at := r.old; at < end; {
@@ -184,37 +191,48 @@ func (as *AddressSpace) moveAll(r *remap) unix.Errno {
 	return 0
 }
 
-// move moves r.old … to r.new, which is free. Both lie within the window, the old range within v.
+// move moves [old, old+newLen), which starts within v, over what is at new, and unmaps the rest of [old, old+oldLen).
+// Everything lies within the payload's addresses.
 func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
 	if as.vmas.n >= as.cfg.MaxMaps-3 {
 		return unix.ENOMEM
 	}
-	oldEnd := r.old + r.oldLen
+	oldEnd, newEnd := r.old+r.oldLen, r.new+r.newLen
 	w := *v.from(r.old)
-	w.Start, w.End = r.new, r.new+r.newLen
+	w.Start, w.End = r.new, newEnd
 	inUse := as.tables.firstPresent(r.old, oldEnd) < oldEnd
 	if w.Flags&File == 0 && !inUse {
 		w.Offset = r.new
 	}
-	if r.oldLen != 0 {
-		as.ahead.move(r.old, oldEnd, r.new)
-		if as.tables.clear(r.old, oldEnd) != nil {
-			return unix.ENOMEM
-		}
-	}
-	if e := as.hostMove(r, v); e != 0 {
+	if e := as.disarm(r.new, newEnd); e != 0 {
 		return e
 	}
-	switch {
-	case r.dontUnmap():
+	as.ahead.move(r.old, oldEnd, r.new)
+	if as.tables.clear(r.old, oldEnd) != nil {
+		return unix.ENOMEM
+	}
+	if e := as.hostMove(r, v); e != 0 {
+		as.dropUnmapped(r.new, newEnd)
+		as.dropUnmapped(min(r.old+r.newLen, oldEnd), oldEnd)
+		return e
+	}
+	if r.dontUnmap() {
 		// Linux takes the lock off the whole VMA that the range was a part of (dontunmap_complete).
 		as.update(v.Start, v.End, func(o *VMA) { o.Flags &^= lockFlags })
-	case r.oldLen != 0:
+	} else {
 		as.replace(r.old, oldEnd, nil)
 	}
 	as.replace(w.Start, w.End, &w)
 	as.rearm(r, inUse)
 	return 0
+}
+
+// dropUnmapped takes out of the list what the host has unmapped in a call that failed later on.
+func (as *AddressSpace) dropUnmapped(start, end uint64) {
+	v := as.vmas.at(as.vmas.seek(start))
+	if v != nil && v.Start < end && !hostMapped(max(start, v.Start)) {
+		as.replace(start, end, nil)
+	}
 }
 
 // rearm makes the entries for what was moved.
@@ -230,7 +248,8 @@ func (as *AddressSpace) rearm(r *remap, inUse bool) {
 
 func (as *AddressSpace) hostMove(r *remap, v *VMA) unix.Errno {
 	defer as.changed()
-	if v.Object == hostBacked {
+	if v.Object == hostBacked { // nothing is there on the host
+		hostUnmap(r.new, r.newLen)
 		return as.forget()
 	}
 	flags := uint64(unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED)

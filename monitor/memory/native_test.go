@@ -291,7 +291,7 @@ func shape(maps string, heap uint64) []string {
 			continue
 		} else {
 			if strings.HasPrefix(name, "/dev/zero") {
-				dev, ino = "shm", 0
+				ino = 0 // each its own
 			}
 			l.rest, l.file = fmt.Sprint(prot, " ", dev, " ", ino, " ", name), ino != 0 || name != ""
 		}

@@ -78,7 +78,7 @@ func (as *AddressSpace) protect(v *VMA, start, end uint64, prot uint32) unix.Err
 		return unix.EPERM
 	case prot == v.Prot:
 		return 0
-	case v.Flags&NoExec != 0 && prot&protExec != 0, v.Flags&Special != 0 && prot&protWrite != 0 && v.Prot&protExec == 0:
+	case v.Flags&NoExec != 0 && prot&protExec != 0, v.Object == hostBacked && prot&(protWrite|protExec) != 0:
 		return unix.EACCES
 	case v.Page != 0 && (start%v.Page != 0 || end%v.Page != 0):
 		return unix.EINVAL
@@ -126,7 +126,7 @@ func (as *AddressSpace) reprotect(v *VMA, start, end uint64, prot uint32) unix.E
 }
 
 func (as *AddressSpace) hostReprotect(v *VMA, start, end uint64, prot uint32, loses bool) unix.Errno {
-	if v.Flags&Special != 0 && v.GPA != 0 && v.Object == hostBacked {
+	if v.Object == hostBacked {
 		if loses {
 			return as.forget()
 		}

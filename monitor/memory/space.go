@@ -60,8 +60,9 @@ type AddressSpace struct {
 	reclaimCount int    // slots at which they are
 	spurious     spurious
 	thpSetting   thpMode
-	probing      bool // KVM_RUN has failed: installing an entry probes the page first
-	memFD        int  // /proc/self/mem, -1 if not open
+	eagerUsed    uint64 // anonymous pages populated when they were mapped
+	probing      bool   // KVM_RUN has failed: installing an entry probes the page first
+	memFD        int    // /proc/self/mem, -1 if not open
 
 	// generation counts changes that may have made KVM_RUN fail while they were going on.
 	generation atomic.Uint64

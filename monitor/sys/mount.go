@@ -90,10 +90,14 @@ func openTree(t task, nr int, a args) uint64 {
 	if hypercall.Errno(r) != 0 {
 		return r
 	}
-	defer closeFD(int(r))
 	got, e := slow(uintptr(nr), uintptr(r), scratchPath(t, ""), h[2]|unix.AT_EMPTY_PATH, h[3], h[4], 0)
+	if e == 0 { // under the lower number
+		e = errnoOf0(unix.Dup3(int(got), int(r), int(a[2]&unix.O_CLOEXEC)))
+		closeFD(int(got))
+	}
 	if e != 0 {
+		closeFD(int(r))
 		return fail(e)
 	}
-	return hypercall.NewFD(t, uint64(got))
+	return r
 }

@@ -115,6 +115,9 @@ func openMagic(t task, proc *procMount, dfd, path uint64, h how) uint64 {
 		return fail(e)
 	}
 	defer at.close()
+	if e := at.moveAway(t); e != 0 {
+		return fail(e)
+	}
 	dir, last := at.dir, at.name
 	if at.magic && at.ref.own && at.ref.tail[0] == "exe" {
 		if dir, last = exePlace(t, proc); last == "" {

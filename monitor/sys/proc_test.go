@@ -315,6 +315,7 @@ func checkMemory(t *testing.T, k *faketask.Task, name, path string) {
 
 func TestOwnDescriptorsStayOpenable(t *testing.T) {
 	k := newTask(t)
+	k.Proc.Files = map[string]string{"maps": "my maps"}
 	name := tempFile(t, "text")
 	fd := k.FD(k.Do(unix.SYS_OPEN, k.Str(name), unix.O_RDONLY, 0))
 	for way, path := range ways(t, k, fmt.Sprintf("fd/%d", fd)) {
@@ -330,6 +331,24 @@ func TestOwnDescriptorsStayOpenable(t *testing.T) {
 		t.Error(err)
 	}
 	k.FD(k.Do(unix.SYS_OPEN, k.Str("/dev/stdin"), unix.O_PATH, 0))
+
+	// A new descriptor has the lowest free number, whatever the way to its file.
+	lowest := lowestFree(t)
+	for _, path := range []string{"/dev/null", fmt.Sprintf("/proc/self/fd/%d", fd), "/proc/self/exe", "/proc/self/root/dev/null", "/proc/self/maps", "/proc/self/mem"} {
+		r := k.Do(unix.SYS_OPEN, k.Str(path), 0, 0)
+		want(t, "open "+path, r, uint64(lowest))
+		want(t, "close", k.Do(unix.SYS_CLOSE, r), 0)
+	}
+	r := k.Do(unix.SYS_OPEN_TREE, unix.AT_FDCWD, k.Str("/"), 0)
+	want(t, "open_tree", r, uint64(lowest))
+	want(t, "close", k.Do(unix.SYS_CLOSE, r), 0)
+}
+
+func lowestFree(t *testing.T) int {
+	t.Helper()
+	fd := mustOpen(t, "/")
+	unix.Close(fd)
+	return fd
 }
 
 func TestViews(t *testing.T) {

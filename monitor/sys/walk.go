@@ -24,6 +24,17 @@ func (p *place) slash() string {
 	return ""
 }
 
+// moveAway frees the directory's number for what the payload opens, which has
+// the lowest free one.
+func (p *place) moveAway(t task) unix.Errno {
+	own, err := t.Process().OwnFD(p.dir)
+	if err != nil {
+		return errnoOf(err)
+	}
+	p.dir = own
+	return 0
+}
+
 func (p *place) close() { closeFD(p.dir) }
 
 // walker follows a path by hand, one component at a time, when it goes through

@@ -1,6 +1,7 @@
 package hostcall
 
 import (
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -13,18 +14,20 @@ func sendInfo(pid, tid, sig int, info *[128]byte) unix.Errno {
 
 func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
-// pages maps n fresh pages with two unmapped ones after them.
+// pages maps n fresh pages in the payload's window, where nobody else maps anything: what comes after them stays unmapped.
 func pages(t testing.TB, n int) (mem []byte, addr uintptr) {
 	t.Helper()
-	all, err := unix.Mmap(-1, 0, (n+2)*pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
-	if err != nil {
-		t.Fatal(err)
+	size := uintptr(n * pageSize)
+	addr = windowStart + uintptr(windowUsed.Add(int64(n+16)))*pageSize
+	r := Raw(unix.SYS_MMAP, addr, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_FIXED, ^uintptr(0), 0)
+	if r != addr {
+		t.Fatal(errno(r))
 	}
-	addr = address(&all[0])
-	Raw(unix.SYS_MUNMAP, addr+uintptr(n*pageSize), 2*pageSize, 0, 0, 0, 0)
-	t.Cleanup(func() { Raw(unix.SYS_MUNMAP, addr, uintptr(n*pageSize), 0, 0, 0, 0) })
-	return all[:n*pageSize], addr
+	t.Cleanup(func() { Raw(unix.SYS_MUNMAP, addr, size, 0, 0, 0, 0) })
+	return unsafe.Slice((*byte)(unsafe.Pointer(addr)), size), addr
 }
+
+var windowUsed atomic.Int64 // pages
 
 const pageSize = 4096
 

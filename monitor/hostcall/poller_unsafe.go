@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +12,11 @@ import (
 
 // noptrdata gives the runtime's initialised variables without pointers.
 func noptrdata() (start, end uintptr)
+
+// startPoller is the runtime's own: package internal/poll calls it before the first file.
+//
+//go:linkname startPoller internal/poll.runtime_pollServerInit
+func startPoller()
 
 // pollerAtInit is movePoller's result. It runs before package os's init, which starts the poller if a standard file does not
 // block: this package does not import os, so the linker puts it first.
@@ -24,7 +29,9 @@ var pollerAtInit = movePoller()
 //	epfd            int32, -1 before: found by the change
 //	netpollEventFd  uintptr: its address is the data that the poller registered its eventfd with
 //
-// Closing the old numbers is safe: a registration lives as long as the open file.
+// Nobody polls yet: there is no timer and no file, for which a thread would (runtime.findRunnable); and if one did, it would have
+// the old numbers until closePoller, long after it has read a variable. Closing them does no harm then: what waits on an
+// open file goes on waiting, and a registration lives as long as the open file.
 func movePoller() error {
 	if startVector == 0 || fdBound == 0 {
 		return nil // an ordinary process, or one without room: Init says so
@@ -32,7 +39,7 @@ func movePoller() error {
 	start, end := noptrdata()
 	words := unsafe.Slice((*int32)(unsafe.Pointer(start)), (end-start)/4)
 	before := append([]int32(nil), words...)
-	time.AfterFunc(time.Hour, func() {}).Stop()
+	startPoller()
 
 	var epfd *int32
 	for i := range words {
@@ -51,15 +58,31 @@ func movePoller() error {
 	if eventfd == nil {
 		return errPoller
 	}
-	if e := relocate32(epfd); e != 0 {
-		return &Error{Op: "moving the runtime's poller", Errno: e}
+	oldPoller = [2]int{int(*epfd), int(*eventfd)}
+	high, err := above(oldPoller[0])
+	if err != nil {
+		return err
 	}
-	n := int32(*eventfd)
-	if e := relocate32(&n); e != 0 {
-		return &Error{Op: "moving the runtime's poller", Errno: e}
+	highEvent, err := above(oldPoller[1])
+	if err != nil {
+		return err
 	}
-	*eventfd = uintptr(n)
+	atomic.StoreInt32(epfd, int32(high))
+	atomic.StoreUintptr(eventfd, uintptr(highEvent))
 	return nil
+}
+
+// oldPoller are the descriptors that movePoller has replaced.
+var oldPoller [2]int
+
+// closePoller frees the numbers that the payload is to have.
+func closePoller() {
+	for _, fd := range oldPoller {
+		if fd != 0 {
+			unix.Close(fd)
+		}
+	}
+	oldPoller = [2]int{}
 }
 
 var errPoller = errors.New("hostcall: this Go runtime's poller is not the one known here (monitor/hostcall/poller_unsafe.go): build kmdev with the Go version in go.mod")
@@ -93,15 +116,13 @@ func eventVariable(epfd int) *uintptr {
 	return *(**uintptr)(unsafe.Pointer(&addr))
 }
 
-// relocate32 moves the descriptor in *fd into the monitor's range.
-func relocate32(fd *int32) unix.Errno {
-	r := raw6(unix.SYS_FCNTL, uintptr(*fd), unix.F_DUPFD_CLOEXEC, uintptr(fdBound), 0, 0, 0)
+// above duplicates a descriptor into the monitor's range.
+func above(fd int) (int, error) {
+	r := raw6(unix.SYS_FCNTL, uintptr(fd), unix.F_DUPFD_CLOEXEC, uintptr(fdBound), 0, 0, 0)
 	if e := errno(r); e != 0 {
-		return e
+		return -1, &Error{"moving the runtime's poller", e}
 	}
-	raw6(unix.SYS_CLOSE, uintptr(*fd), 0, 0, 0, 0, 0)
-	*fd = int32(r)
-	return 0
+	return int(r), nil
 }
 
 // linkOf is where /proc/self/fd/N points, "" if nowhere.

@@ -74,6 +74,7 @@ func prepare() error {
 		return err
 	}
 	freeWindow()
+	closePoller()
 	setMask(threadMask)
 	return nil
 }

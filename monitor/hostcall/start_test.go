@@ -57,6 +57,7 @@ func launchRole() {
 		}
 	}
 	must(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}))
+	must(unix.CloseRange(3, 1<<30, unix.CLOSE_RANGE_CLOEXEC))
 	must(unix.Exec(l.Exe, l.Args, l.Env))
 }
 

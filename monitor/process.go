@@ -1,9 +1,10 @@
 package monitor
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -138,12 +139,15 @@ func (m *Machine) xstate() *cpu.XState { return m.xstateOnce() }
 
 // Refused is told of each hypercall that is not served: one line in the log for each number, or KM's abort.
 func (m *Machine) Refused(t hypercall.Task, nr uint64, row *hypercall.Row) {
-	name, why := "unknown", "Linux has no such call"
+	name, why, level := "unknown", "Linux has no such call", slog.LevelWarn
 	if row != nil {
 		name, why = row.Name, row.Note
+		if row.Serve.Errno() != unix.ENOSYS {
+			level = slog.LevelInfo // an answer that Linux gives too, on another machine or to another user
+		}
 	}
 	if m.firstRefusal(nr) {
-		m.log.Warn("hypercall refused", "name", name, "number", nr, "why", why)
+		m.log.Log(context.Background(), level, "hypercall refused", "name", name, "number", nr, "why", why)
 	}
 	if m.opts.AbortUnimplemented {
 		m.log.Error("ending the payload, as --unimplemented=abort asks", "hypercall", name, "number", nr, "tid", t.Tid())
@@ -245,28 +249,7 @@ func (m *Machine) Uname(u *unix.Utsname) {
 		copy(f[:len(f)-1], text)
 	}
 	set("release", release+kontain)
-	for name, text := range maps.All(m.opts.Uname) {
+	for name, text := range m.opts.Uname {
 		set(name, text)
 	}
-}
-
-// ProcFile is the text of the files in /proc/self that describe the payload's memory.
-func (m *Machine) ProcFile(_ hypercall.Task, name string, _ func() []byte) ([]byte, bool) {
-	switch name {
-	case "maps":
-		return m.as.AppendMaps(nil), true
-	case "auxv":
-		return m.start.Auxv(), true
-	case "cmdline":
-		return m.strings(m.start.ArgStart, m.start.ArgEnd), true
-	case "environ":
-		return m.strings(m.start.EnvStart, m.start.EnvEnd), true
-	}
-	return nil, false
-}
-
-// strings reads the argument or environment area as it is now: programs write their title there.
-func (m *Machine) strings(start, end uint64) []byte {
-	b := make([]byte, end-start)
-	return b[:usermem.CopyInSome(b, start)]
 }

@@ -53,14 +53,13 @@ func vFile(s *session, a *args) ([]byte, error) {
 }
 
 // remoteErrnos are the protocol's own numbers ("errno Values") where they are not Linux's.
-var remoteErrnos = map[unix.Errno]int{unix.ENAMETOOLONG: 91}
+var remoteErrnos = map[unix.Errno]int{unix.ENAMETOOLONG: 91, unix.ENOSYS: 88}
 
 // The numbers that the protocol has; others are EUNKNOWN.
 var protocolErrnos = map[unix.Errno]bool{
 	unix.EPERM: true, unix.ENOENT: true, unix.EINTR: true, unix.EIO: true, unix.EBADF: true, unix.EACCES: true, unix.EFAULT: true,
 	unix.EBUSY: true, unix.EEXIST: true, unix.ENODEV: true, unix.ENOTDIR: true, unix.EISDIR: true, unix.EINVAL: true,
 	unix.ENFILE: true, unix.EMFILE: true, unix.EFBIG: true, unix.ENOSPC: true, unix.ESPIPE: true, unix.EROFS: true,
-	unix.ENOSYS: true,
 }
 
 const remoteUnknown = 9999

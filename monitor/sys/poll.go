@@ -125,7 +125,7 @@ func polled(t task, fds, n uint64, w wait, rest uint64, b []byte, r uintptr) uin
 		w.writeTimespec(rest)
 	}
 	if interrupted(r) {
-		return again(t, func(t task) uint64 { return doPoll(t, fds, n, w, rest) })
+		return pollAgain(t, fds, n, w, rest)
 	}
 	if hypercall.Errno(uint64(r)) != 0 {
 		return uint64(r)
@@ -137,6 +137,10 @@ func polled(t task, fds, n uint64, w wait, rest uint64, b []byte, r uintptr) uin
 		}
 	}
 	return uint64(r)
+}
+
+func pollAgain(t task, fds, n uint64, w wait, rest uint64) uint64 {
+	return again(t, func(t task) uint64 { return doPoll(t, fds, n, w, rest) })
 }
 
 // writeTimespec tells the payload what is left. Linux too ignores a timeout

@@ -72,11 +72,6 @@ func isDir(x *unix.Statx_t) bool     { return x.Mode&unix.S_IFMT == unix.S_IFDIR
 // statxMntUnique asks for a mount id that is never used again (Linux 6.8).
 const statxMntUnique = 0x4000
 
-// statxFD looks at an open file without asking a remote server or FUSE.
-func statxFD(fd int, x *unix.Statx_t, mask int) bool {
-	return unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_INO|mask, x) == nil
-}
-
 // notProc remembers mounts that are no procfs, by their unique ids.
 var notProc [64]atomic.Uint64
 

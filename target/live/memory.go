@@ -29,7 +29,7 @@ func (p *Process) ReadMemory(addr uint64, buf []byte) (int, error) {
 	if p.directly() {
 		n = p.vmRead(addr, want)
 		if n < len(want) {
-			more, err := p.mem.ReadAt(want[n:], int64(p.window+addr)+int64(n)) // PROT_NONE too
+			more, err := move(unix.Pread, p.mem, want[n:], p.window+addr+uint64(n)) // PROT_NONE too
 			n += more
 			if err != nil && !isHole(err) {
 				return n, err
@@ -51,7 +51,7 @@ func (p *Process) WriteMemory(addr uint64, buf []byte) (int, error) {
 	defer p.memMu.Unlock()
 	want := buf[:p.clip(addr, len(buf))]
 	if p.directly() && !p.breaks.overlaps(addr, len(want)) {
-		n, err := p.mem.WriteAt(want, int64(p.window+addr))
+		n, err := move(unix.Pwrite, p.mem, want, p.window+addr)
 		if n == len(want) || isHole(err) && n > 0 {
 			return n, short(addr, n, len(buf))
 		}
@@ -69,6 +69,23 @@ func (p *Process) WriteMemory(addr uint64, buf []byte) (int, error) {
 		return n, errorOf(err)
 	}
 	return n, short(addr, n, len(buf))
+}
+
+// move reads or writes a file, as far as it goes. os.File forgets what it wrote before an error.
+func move(call func(int, []byte, int64) (int, error), f *os.File, p []byte, at uint64) (done int, err error) {
+	for done < len(p) {
+		n, err := call(int(f.Fd()), p[done:], int64(at)+int64(done))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return done, err
+		case n == 0:
+			return done, io.EOF
+		}
+		done += n
+	}
+	return done, nil
 }
 
 // clip gives how many of n bytes at addr are payload addresses.

@@ -450,7 +450,8 @@ func (inf *traced) WriteMemory(addr uint64, p []byte) (n int, err error) {
 		}
 		return nil
 	})
-	if n, err = inf.mem.WriteAt(q, int64(addr)); err != nil {
+	if n, err = unix.Pwrite(int(inf.mem.Fd()), q, int64(addr)); err != nil || n < len(q) {
+		n = max(n, 0)
 		err = unix.EFAULT
 	}
 	return n, err

@@ -3,6 +3,7 @@ package monitor
 import (
 	"encoding/binary"
 
+	"kmdev/monitor/kvm"
 	"kmdev/monitor/memory"
 	"kmdev/monitor/signal"
 	"kmdev/monitor/usermem"
@@ -26,6 +27,8 @@ func (t *Thread) exception() {
 			return
 		}
 	case signal.VectorBP:
+		kvm.ClearException(&t.v.Run.Events)
+		t.dirty |= kvm.SyncEvents
 		if t.breakpointHit() {
 			return
 		}

@@ -43,8 +43,8 @@ func (i inferior) Attach(sink func(debug.Event)) []debug.Thread {
 		m.debug.catch = catchSet{}
 		m.debug.catching.Store(false)
 	}
-	m.debug.mu.Unlock()
 	list := m.threadList()
+	m.debug.mu.Unlock()
 	threads := append([]*Thread(nil), m.order...)
 	m.mu.Unlock()
 	if sink == nil {

@@ -57,11 +57,20 @@ func (m *Machine) emit(e debug.Event) bool {
 // the stop at the start, which waits for one. On the thread itself, with registers that are the payload's.
 func (t *Thread) halt(stop debug.Stop) debug.Action {
 	t.stepping = false
+	// The thread is in the list that Attach returns or sends an event, not both and not neither: it parks under the lock
+	// that the sink is changed under.
+	d := &t.m.debug
+	d.mu.Lock()
+	sink := d.sink
 	t.park.mu.Lock()
 	t.park.parked, t.park.stop = true, stop
 	t.want.And(^uint32(wantStop)) // the request, if there is one, is satisfied
 	t.park.mu.Unlock()
-	if !t.m.emit(debug.Event{Kind: debug.EventStopped, Tid: t.tid, Stop: stop}) && stop.Reason != debug.StopStart {
+	d.mu.Unlock()
+	switch {
+	case sink != nil:
+		sink(debug.Event{Kind: debug.EventStopped, Tid: t.tid, Stop: stop})
+	case stop.Reason != debug.StopStart:
 		t.m.debugResume(t, debug.Action{Tid: t.tid})
 	}
 	act := <-t.park.wake

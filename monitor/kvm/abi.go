@@ -187,9 +187,13 @@ type Exception struct {
 }
 
 // PendingException reads the exception out of struct kvm_vcpu_events: pending or injected.
+//
+// KVM never reports a software exception as either (x86.c: "as long as the guest RIP isn't advanced, we should expect to
+// encounter the exception again"), but a host without VT-x has advanced RIP by then. It still gives the number, which stays
+// there after the delivery: whoever sees a #BP delivered must clear it.
 func PendingException(e *VCPUEvents) Exception {
-	const injected, nr, hasCode, pending, code = 0, 1, 2, 3, 4
-	if e[injected] == 0 && e[pending] == 0 {
+	const injected, nr, hasCode, pending, code, breakpoint = 0, 1, 2, 3, 4, 3
+	if e[injected] == 0 && e[pending] == 0 && e[nr] != breakpoint {
 		return Exception{Vector: -1}
 	}
 	x := Exception{Vector: int(e[nr])}

@@ -96,6 +96,7 @@ func (as *AddressSpace) checkRemapVMA(r *remap, v *VMA) unix.Errno {
 func (as *AddressSpace) expand(r *remap, v *VMA) (uint64, unix.Errno) {
 	end := r.old + r.oldLen
 	if v.End == end && r.oldLen != 0 && r.old+r.newLen <= usermem.Size && as.free(end, r.newLen-r.oldLen) {
+		as.unadviseHuge(v) // one VMA on the host as well: mremap grows or moves no more than one
 		if _, e := hostRemap(r.old, r.oldLen, r.newLen, 0, 0); e != 0 {
 			return 0, e
 		}
@@ -198,6 +199,7 @@ func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
 		return unix.ENOMEM
 	}
 	oldEnd, newEnd := r.old+r.oldLen, r.new+r.newLen
+	as.unadviseHuge(v)
 	w := *v.from(r.old)
 	w.Start, w.End = r.new, newEnd
 	inUse := as.tables.firstPresent(r.old, oldEnd) < oldEnd

@@ -34,4 +34,4 @@
 // the vCPU thread that made the hypercall.
 package hypercall
 
-//go:generate go run kmdev/monitor/hypercall/internal/gendoc ../../docs/syscalls.md
+//go:generate go test -run TestDocumentIsUpToDate -update

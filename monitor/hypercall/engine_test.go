@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/internal/faketask"
 	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/hypercall/faketask"
 	"kmdev/monitor/usermem"
 )
 

@@ -2,6 +2,7 @@ package hypercall_test
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"strings"
 	"testing"
@@ -9,11 +10,18 @@ import (
 	"kmdev/monitor/hypercall"
 )
 
+var update = flag.Bool("update", false, "write docs/syscalls.md")
+
 func TestDocumentIsUpToDate(t *testing.T) {
 	const name = "../../docs/syscalls.md"
 	var want bytes.Buffer
 	if err := hypercall.WriteTable(&want, hypercall.Markdown); err != nil {
 		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(name, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	have, err := os.ReadFile(name)
 	if err != nil || !bytes.Equal(have, want.Bytes()) {

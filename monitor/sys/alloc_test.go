@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/internal/faketask"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/hypercall/faketask"
 )
 
 // hot are calls that programs make all the time, ready to be made again and

@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/internal/faketask"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/hypercall/faketask"
 )
 
 const (

@@ -46,7 +46,6 @@ const (
 // semaphore of the set, or a structure. What the kernel reads or
 // writes it bounds by the set; the payload's last page is never mapped.
 func semctl(t task, a args) uint64 {
-	const structSize = 104
 	arg := uintptr(a[3])
 	switch uint32(a[2]) &^ ipc64 {
 	case semSetval, ipcRmid, semGetpid, semGetval, semNcnt, semZcnt:

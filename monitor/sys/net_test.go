@@ -6,8 +6,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/internal/faketask"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/hypercall/faketask"
 	"kmdev/monitor/usermem"
 )
 

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/internal/faketask"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/hypercall/faketask"
 	"kmdev/monitor/usermem"
 )
 
@@ -460,5 +460,5 @@ func TestKVMDevice(t *testing.T) {
 		t.Skip(err)
 	}
 	defer unix.Close(fd)
-	wantErr(t, "KVM_GET_API_VERSION", k.Do(unix.SYS_IOCTL, fd, 0xae00, 0), unix.ENOTTY)
+	wantErr(t, "KVM_GET_API_VERSION", k.Do(unix.SYS_IOCTL, fd, kvmIO<<8, 0), unix.ENOTTY)
 }

@@ -123,14 +123,15 @@ func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, un
 		lo = 4 << 30
 	}
 	if hint != 0 && flags&unix.MAP_32BIT == 0 || hint != 0 && hint+m.length <= hi {
-		hint = alignUp(hint, align)
-		if hint <= usermem.Size-m.length && hint >= as.cfg.MinAddr && as.free(hint, m.length) {
-			return hint, 0
+		at := alignUp(hint, align)
+		if at <= usermem.Size-m.length && at >= as.cfg.MinAddr && as.free(at, m.length) {
+			return at, 0
 		}
 	}
-	if align == pageSize && m.v.anonymous() && m.length%largePage == 0 && !up {
-		if a, ok := as.vmas.gapDown(lo, hi, m.length, largePage); ok {
-			return a, 0
+	if hint == 0 && align == pageSize && m.v.anonymous() && m.length%largePage == 0 && !up {
+		// thp_get_unmapped_area: aligned, but only where there is room to spare.
+		if a, ok := as.vmas.gapDown(lo, hi, m.length+largePage, pageSize); ok {
+			return alignDown(a+largePage, largePage), 0
 		}
 	}
 	if up {

@@ -80,6 +80,9 @@ type actor struct {
 	base    uint64 // host address of payload address 0
 	heap    uint64
 	syscall func(nr uint64, a [6]uint64) uint64
+
+	anchor uint64 // end of TestPlacement's first mapping
+	placed [][2]uint64
 }
 
 func newActor(dir string) (*actor, error) {
@@ -109,6 +112,8 @@ func (x *actor) do(c call) uint64 {
 			unix.Read(x.pipe[0], b[:])
 		}
 		return r
+	case placeCall, placeUnmap:
+		return x.place(c)
 	case brkBy:
 		return x.syscall(unix.SYS_BRK, [6]uint64{x.heap + c.Args[0]}) - x.heap
 	case unix.SYS_MMAP:
@@ -163,6 +168,10 @@ func nativeChild() {
 		out.Write(maps)
 		os.Stdout.Write(out.Bytes())
 		x.syscall(unix.SYS_MUNMAP, [6]uint64{region, regionSize})
+		for _, p := range x.placed {
+			x.syscall(unix.SYS_MUNMAP, [6]uint64{p[0], p[1]})
+		}
+		x.placed, x.anchor = nil, 0
 		x.syscall(unix.SYS_MUNLOCKALL, [6]uint64{})
 		x.syscall(unix.SYS_BRK, [6]uint64{x.heap})
 	}

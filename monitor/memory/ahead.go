@@ -151,20 +151,21 @@ func (a *ahead) proved(s *stream) {
 	}
 }
 
-// start begins a stream at page, unless its block has seen too many begin.
+// start begins a stream at page, unless its block has seen too many begin: one is too many once streams have used the pool up
+// without going on.
 func (as *AddressSpace) start(v *VMA, page uint64) *stream {
-	if pt, _ := as.tables.walk(page, 1); pt != 0 {
-		_, info := as.tables.pool.at(pt)
-		if info.starts >= scatterStarts {
-			return nil
-		}
-		info.starts++
-	}
 	a := &as.ahead
 	a.clock++
 	s := stream{used: a.clock, edge: page, down: as.startsDown(v, page)}
 	if limit := grantPool + a.touched/8; limit > a.grants {
 		s.grant = min(firstWindow-1, limit-a.grants)
+	}
+	if pt, _ := as.tables.walk(page, 1); pt != 0 {
+		_, info := as.tables.pool.at(pt)
+		if info.starts >= scatterStarts || info.starts > 0 && s.grant == 0 {
+			return nil
+		}
+		info.starts++
 	}
 	a.grants += s.grant
 	if len(a.streams) < maxStreams {

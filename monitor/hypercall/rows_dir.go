@@ -8,7 +8,7 @@ var dirRows = []Row{
 	{21, "access", GroupDir, Handle, Int, A{{"filename", Path | Link}, {"mode", Flags | sAccess}}, ""},
 	{78, "getdents", GroupDir, Handle, Size, A{{"fd", FD}, {"dirent", Out | Clip | tByte | by2}, {"count", Uint}}, "the monitor's entries of /proc/self/fd and /proc/self/task are left out"},
 	{79, "getcwd", GroupDir, Pass | Sleeps, Size, A{{"buf", Out | Clip | tByte | by1}, {"size", Ulong}}, ""},
-	{80, "chdir", GroupDir, Pass | Sleeps, Int, A{{"filename", Path | Link}}, ""},
+	{80, "chdir", GroupDir, Handle, Int, A{{"filename", Path | Link}}, ""},
 	{81, "fchdir", GroupDir, Pass | Sleeps, Int, A{{"fd", FD}}, ""},
 	{82, "rename", GroupDir, Pass | Sleeps, Int, A{{"oldname", Path}, {"newname", Path}}, ""},
 	{83, "mkdir", GroupDir, Pass | Sleeps, Int, A{{"pathname", Path}, {"mode", Mode}}, ""},
@@ -76,7 +76,7 @@ var dirRows = []Row{
 
 // Mounts, with the rights the caller has on the host.
 var mountRows = []Row{
-	{155, "pivot_root", GroupMount, Pass | Sleeps, Int, A{{"new_root", Path | Link}, {"put_old", Path | Link}}, ""},
+	{155, "pivot_root", GroupMount, Handle, Int, A{{"new_root", Path | Link}, {"put_old", Path | Link}}, ""},
 	{163, "acct", GroupMount, Pass | Sleeps, Int, A{{"name", Path | Link | Null}}, ""},
 	{165, "mount", GroupMount, Handle, Int, A{{"dev_name", Str | Null}, {"dir_name", Path | Link}, {"type", Str | Null}, {"flags", Flags | sMount}, {"data", In | Null | tAny}}, "binary mount data (old NFS) is EINVAL: it holds pointers"},
 	{166, "umount2", GroupMount, Pass | Sleeps, Int, A{{"name", Path | Link}, {"flags", Flags | sUmount}}, ""},

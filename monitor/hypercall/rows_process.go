@@ -19,7 +19,7 @@ var processRows = []Row{
 	{231, "exit_group", GroupProcess, Handle, None, A{{"error_code", Int}}, ""},
 	{247, "waitid", GroupProcess, Handle, Int, A{{"which", Enum | sIDType}, {"upid", PID}, {"infop", Out | Null | tSiginfo}, {"options", Flags | sWait}, {"ru", Out | Null | tRusage}}, ""},
 	{272, "unshare", GroupProcess, Handle, Int, A{{"unshare_flags", Flags | sUnshare}}, "a new user, pid or time namespace needs a single-threaded process, which a monitor is not: EINVAL"},
-	{308, "setns", GroupProcess, Pass | Sleeps, Int, A{{"fd", FD}, {"flags", Flags | sUnshare}}, ""},
+	{308, "setns", GroupProcess, Handle, Int, A{{"fd", FD}, {"flags", Flags | sUnshare}}, ""},
 	{312, "kcmp", GroupProcess, Handle, Int, A{{"pid1", PID}, {"pid2", PID}, {"type", Enum | sKcmp}, {"idx1", Any}, {"idx2", Any}}, ""},
 	{322, "execveat", GroupProcess, Handle, Int, A{{"fd", DirFD}, {"filename", Path}, {"argv", In | StrArray}, {"envp", In | Null | StrArray}, {"flags", Flags | sAt}}, ""},
 	{434, "pidfd_open", GroupProcess, Pass, FD, A{{"pid", PID}, {"flags", Flags | sPidfd}}, ""},

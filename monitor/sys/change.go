@@ -30,7 +30,22 @@ var changeCalls = []entry{
 	{unix.SYS_NAME_TO_HANDLE_AT, nameToHandle},
 	{unix.SYS_LINKAT, linkat},
 	{unix.SYS_TRUNCATE, truncate},
-	{unix.SYS_CHROOT, changing(unix.SYS_CHROOT, look{dfd: -1, path: 0, flags: -1})},
+	{unix.SYS_CHDIR, changing(unix.SYS_CHDIR, look{dfd: -1, path: 0, flags: -1})},
+	{unix.SYS_CHROOT, rooting(changing(unix.SYS_CHROOT, look{dfd: -1, path: 0, flags: -1}))},
+	{unix.SYS_PIVOT_ROOT, rooting(func(t task, a args) uint64 { return pass(t, unix.SYS_PIVOT_ROOT, a) })},
+	{unix.SYS_SETNS, rooting(func(t task, a args) uint64 { return pass(t, unix.SYS_SETNS, a) })},
+}
+
+// rooting serves a call that may give the payload another root.
+func rooting(h Handler) Handler {
+	return func(t task, a args) uint64 {
+		proc := procfs(t) // while there still is one
+		r := h(t, a)
+		if r == 0 {
+			proc.rooted(t)
+		}
+		return r
+	}
 }
 
 func changing(nr int, l look) Handler {

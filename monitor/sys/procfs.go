@@ -1,7 +1,6 @@
 package sys
 
 import (
-	"bytes"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,16 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// procMount is /proc as it was before the payload could change its root: a
-// descriptor of the monitor's own, through which it reaches files of
-// /proc/self whatever the payload's root is.
+// procMount is the procfs of this process: a descriptor of the monitor's own,
+// through which it reaches files of /proc/self whatever the payload's root is. If
+// the host permits, it is a mount that nobody else sees and from which .. leads
+// nowhere: a payload in a chroot finds no way out through it.
 type procMount struct {
-	once sync.Once
-	fd   int    // -1: no procfs on /proc
-	dev  uint64 // device number of its files
-	mnt  uint64 // mount id; not reused as long as fd is open
-	self string // name of this process in it
-	exe  fileID // the monitor's executable
+	once     sync.Once
+	fd       int // -1: no procfs on /proc
+	detached bool
+	dev      uint64 // device number of its files
+	self     string // name of this process in it
+	exe      fileID // the monitor's executable
 }
 
 var proc procMount
@@ -35,8 +35,12 @@ func procfs(t task) *procMount {
 }
 
 func (p *procMount) open(t task) {
-	p.fd = -1
-	fd, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	p.fd, p.dev = -1, 0
+	fd, err := unix.OpenTree(unix.AT_FDCWD, "/proc", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	p.detached = err == nil
+	if err != nil {
+		fd, err = unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	}
 	if err != nil {
 		return
 	}
@@ -45,17 +49,26 @@ func (p *procMount) open(t task) {
 	}
 	var fs unix.Statfs_t
 	var x, exe unix.Statx_t
-	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC || !statxFD(fd, &x, unix.STATX_MNT_ID) {
+	if unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PROC_SUPER_MAGIC || !statxFD(fd, &x, 0) {
 		unix.Close(fd)
 		return
 	}
-	p.fd, p.dev, p.mnt = fd, devOf(&x), x.Mnt_id
+	p.fd, p.dev = fd, devOf(&x)
 	p.self = strconv.Itoa(t.Pid())
 	if name, err := readlinkat(fd, "self"); err == nil {
 		p.self = name
 	}
 	if unix.Statx(fd, "self/exe", 0, unix.STATX_INO, &exe) == nil {
 		p.exe = idOf(&exe)
+	}
+}
+
+// rooted is told that the payload has another root now. A descriptor of a mount
+// outside of it would be a way out.
+func (p *procMount) rooted(t task) {
+	if p.fd >= 0 && !p.detached {
+		closeFD(p.fd)
+		p.open(t)
 	}
 }
 
@@ -103,23 +116,15 @@ func (p *procMount) onProc(fd int, x *unix.Statx_t) bool {
 // false if it can not be found out.
 func (p *procMount) path(fd int) (rel string, trusted, ok bool) {
 	var x unix.Statx_t
-	if p.fd < 0 || !statxFD(fd, &x, unix.STATX_MNT_ID) {
+	if p.fd < 0 || !statxFD(fd, &x, 0) {
 		return "", false, false
 	}
 	full, err := readlinkat(p.fd, fdPath(fd))
 	if err != nil {
 		return "", false, false
 	}
-	if x.Mnt_id == p.mnt {
-		top, err := readlinkat(p.fd, fdPath(p.fd))
-		if err != nil {
-			return "", false, false
-		}
-		rel, ok = below(full, top)
-		return rel, true, ok
-	}
-	root, top, found := p.mountOf(x.Mnt_id)
-	if !found {
+	root, top, ok := mountOf(p, fd)
+	if !ok {
 		return "", false, false
 	}
 	if rel, ok = below(full, top); !ok {
@@ -135,41 +140,6 @@ func below(path, dir string) (string, bool) {
 		return "", false
 	}
 	return strings.TrimPrefix(rest, "/"), true
-}
-
-// mountOf finds a mount in mountinfo: the directory of the filesystem that it
-// shows, and where.
-func (p *procMount) mountOf(id uint64) (root, top string, ok bool) {
-	info, err := readFile(p.fd, "thread-self/mountinfo")
-	if err != nil {
-		return "", "", false
-	}
-	for line := range bytes.Lines(info) {
-		f := bytes.Fields(line)
-		if len(f) > 4 && string(f[0]) == strconv.FormatUint(id, 10) {
-			return unescapeMount(string(f[3])), unescapeMount(string(f[4])), true
-		}
-	}
-	return "", "", false
-}
-
-// unescapeMount undoes mountinfo's \040 for blanks and the like.
-func unescapeMount(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // procRef is what a path below a procfs is about.

@@ -27,3 +27,9 @@ func statxFD(fd int, x *unix.Statx_t, mask int) bool {
 		unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, uintptr(unix.STATX_TYPE|unix.STATX_INO|mask), uintptr(unsafe.Pointer(x)), 0)
 	return e == 0
 }
+
+// statmountCall is statmount(2) for one mount; 0 or the errno.
+func statmountCall(req *[24]byte, buf []byte) unix.Errno {
+	_, _, e := unix.Syscall6(unix.SYS_STATMOUNT, uintptr(unsafe.Pointer(req)), uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)), 0, 0, 0)
+	return e
+}

@@ -67,12 +67,13 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		cmd.Env = os.Environ()
 	}
 	cmd.Env = append(cmd.Env, fmt.Sprintf("%s=%d", debug.EnvFD, firstExtra+len(cmd.ExtraFiles)-1))
+	c := &child{done: make(chan struct{}), stopped: make(chan unix.Signal, 1)}
 	if err := cmd.Start(); err != nil {
 		ours.Close()
 		return nil, err
 	}
 	theirs.Close() // so that the child's end is the channel's end
-	c := &child{pid: cmd.Process.Pid, done: make(chan struct{}), stopped: make(chan unix.Signal, 1)}
+	c.pid = cmd.Process.Pid
 	go c.reap()
 	p, err := open(ours, c)
 	if err != nil {

@@ -26,7 +26,7 @@ type debugged struct {
 }
 
 // backEnds are what runs the program: ptrace, to tell faults of the layers above the monitor from the monitor's, and a VM.
-var backEnds = map[string]func(t *testing.T, stdout *os.File, program string, args []string) *live.Process{
+var backEnds = map[string]backEnd{
 	"ptrace": startTraced,
 	"vm":     startVM,
 }
@@ -38,10 +38,10 @@ func onEach(t *testing.T, test func(t *testing.T, b backEnd)) {
 	}
 }
 
-type backEnd func(t *testing.T, stdout *os.File, program string, args []string) *live.Process
+type backEnd func(t *testing.T, stdin, stdout *os.File, program string, args []string) *live.Process
 
-func startTraced(t *testing.T, stdout *os.File, program string, args []string) *live.Process {
-	inf := trace(t, stdout, program, args...)
+func startTraced(t *testing.T, stdin, stdout *os.File, program string, args []string) *live.Process {
+	inf := trace(t, stdin, stdout, program, args...)
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -62,9 +62,9 @@ func startTraced(t *testing.T, stdout *os.File, program string, args []string) *
 	return proc
 }
 
-func startVM(t *testing.T, stdout *os.File, program string, args []string) *live.Process {
+func startVM(t *testing.T, stdin, stdout *os.File, program string, args []string) *live.Process {
 	cmd := exec.Command(kmdev(t), append([]string{"run", "--debug-wait", "--", program}, args...)...)
-	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, os.Stderr
 	proc, err := live.Start(cmd)
 	if err != nil {
 		t.Fatal(err)
@@ -111,12 +111,12 @@ func TestMain(m *testing.M) {
 // serve puts a program behind a gdbserver.
 func (b backEnd) serve(t *testing.T, program string, args ...string) *debugged {
 	t.Helper()
-	return b.serveOut(t, os.Stdout, program, args...)
+	return b.serveFiles(t, nil, os.Stdout, program, args...)
 }
 
-func (b backEnd) serveOut(t *testing.T, stdout *os.File, program string, args ...string) *debugged {
+func (b backEnd) serveFiles(t *testing.T, stdin, stdout *os.File, program string, args ...string) *debugged {
 	t.Helper()
-	proc := b(t, stdout, program, args)
+	proc := b(t, stdin, stdout, program, args)
 	l, err := gdbserver.Listen("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func testMemory(t *testing.T, b backEnd) {
 			name = "channel"
 		}
 		t.Run(name, func(t *testing.T) {
-			p := b(t, os.Stdout, build(t, "simple.c", "-static"), nil)
+			p := b(t, nil, os.Stdout, build(t, "simple.c", "-static"), nil)
 			started(t, p)
 			if !direct {
 				p.RefuseDirect()
@@ -143,7 +143,7 @@ func checkHole(t *testing.T, p target.Controller, maps []target.Mapping) {
 func TestUsage(t *testing.T) { onEach(t, testUsage) }
 
 func testUsage(t *testing.T, b backEnd) {
-	p := b(t, os.Stdout, build(t, "simple.c", "-static"), nil)
+	p := b(t, nil, os.Stdout, build(t, "simple.c", "-static"), nil)
 	started(t, p)
 	usage, err := p.Usage()
 	if err != nil {

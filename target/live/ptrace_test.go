@@ -92,13 +92,13 @@ const traceOptions = unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.P
 const eventStop = 128
 
 // trace starts a program, stopped before its first instruction.
-func trace(t *testing.T, stdout *os.File, program string, args ...string) *traced {
+func trace(t *testing.T, stdin, stdout *os.File, program string, args ...string) *traced {
 	t.Helper()
 	inf := &traced{requests: make(chan func()), statuses: make(chan waited), ended: make(chan struct{}), threads: map[int]*tracee{},
 		early: map[int]unix.WaitStatus{}, breaks: map[uint64]byte{}, pass: ^uint64(0)}
 	inf.events.cond.L = &inf.events.mu
 	started := make(chan error)
-	go inf.tracer(stdout, program, args, started)
+	go inf.tracer(stdin, stdout, program, args, started)
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
@@ -111,9 +111,9 @@ func trace(t *testing.T, stdout *os.File, program string, args ...string) *trace
 }
 
 // launch starts the program in a process group of its own and brings it to its exec.
-func (inf *traced) launch(stdout *os.File, program string, args []string) error {
+func (inf *traced) launch(stdin, stdout *os.File, program string, args []string) error {
 	cmd := exec.Command("/bin/sh", append([]string{"-c", `kill -STOP $$; exec "$0" "$@"`, program}, args...)...)
-	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, stdout, os.Stderr
 	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -149,9 +149,9 @@ func (inf *traced) launch(stdout *os.File, program string, args []string) error 
 	}
 }
 
-func (inf *traced) tracer(stdout *os.File, program string, args []string, started chan<- error) {
+func (inf *traced) tracer(stdin, stdout *os.File, program string, args []string, started chan<- error) {
 	runtime.LockOSThread()
-	err := inf.launch(stdout, program, args)
+	err := inf.launch(stdin, stdout, program, args)
 	if err == nil {
 		inf.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", inf.pid), os.O_RDWR, 0)
 	}

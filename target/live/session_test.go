@@ -62,7 +62,7 @@ func testGDBControlC(t *testing.T, b backEnd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := b.serveOut(t, w, program, "tell")
+	d := b.serveFiles(t, nil, w, program, "tell")
 	w.Close()
 	gdb := d.gdbCommand(t, program, "tbreak main", "continue", "continue", "print counter > 0", "kill")
 	var out bytes.Buffer
@@ -136,7 +136,7 @@ func testGDBSeesAVX512(t *testing.T, b backEnd) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := b.serveOut(t, w, program)
+	d := b.serveFiles(t, nil, w, program)
 	w.Close()
 	out := d.gdb(t, program, "break filled", "continue",
 		"print $zmm0.v64_int8[63]", "print $zmm17.v16_int32[15]", "print $zmm31.v8_int64[7]", "print $k3", "print $ymm17.v8_int32[7]", "print $xmm0.v16_int8[15]",

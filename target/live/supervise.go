@@ -3,6 +3,7 @@ package live
 import (
 	"os"
 	"os/signal"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -15,15 +16,28 @@ var terminalSignals = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP}
 // Signals that somebody sends to the supervisor and means the payload.
 var forwarded = []os.Signal{unix.SIGTERM, unix.SIGHUP, unix.SIGUSR1, unix.SIGUSR2}
 
+// Catch makes this process a supervisor: from now on it takes the signals that Supervise handles. Call it before Start,
+// so that none ends the supervisor alone. What the supervisor was started with ignored (nohup, background jobs of sh)
+// stays so, for the child too.
+func Catch() { caught() }
+
+var caught = sync.OnceValue(func() chan os.Signal {
+	signals := make(chan os.Signal, 16)
+	for _, sig := range append(append([]os.Signal{}, terminalSignals...), forwarded...) {
+		if !signal.Ignored(sig) {
+			signal.Notify(signals, sig)
+		}
+	}
+	return signals
+})
+
 // Supervise makes the supervisor transparent until its child has ended, and returns how it ended (see ExitAs). The
 // terminal's signals are left to the payload, which is in the same process group; SIGTERM, SIGHUP, SIGUSR1 and
 // SIGUSR2 are passed on; when job control stops the payload, the supervisor stops too, so that the shell notices.
-// A payload that is stopped and has no debugger can't react: if waiting says that it has none, a signal that would end it does. Call it once; it must
-// be running before the terminal's user can press a key, so right after Start.
+// A payload that is stopped and has no debugger can't react: if waiting says that it has none, a signal that would
+// end it does. Call it once, in a process that has called Catch.
 func (p *Process) Supervise(waiting func() bool) target.WaitStatus {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, append(append([]os.Signal{}, terminalSignals...), forwarded...)...)
-	defer signal.Stop(signals)
+	signals := caught()
 	for {
 		select {
 		case <-p.child.done:

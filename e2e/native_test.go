@@ -69,7 +69,7 @@ var nativeEqual = []fixture{
 	{name: "polling", variants: onStatics},
 	{name: "tty", variants: onStatics},
 	{name: "clock", variants: onC},
-	{name: "isolation", variants: onStatics},
+	{name: "isolation", logs: true, variants: onStatics},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},
 	{name: "cxx_threads", variants: onCxx},

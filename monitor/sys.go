@@ -3,6 +3,7 @@ package monitor
 import (
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/kvm"
+	"kmdev/monitor/signal"
 	"kmdev/monitor/sys"
 
 	"golang.org/x/sys/unix"
@@ -76,6 +77,9 @@ func (t *Thread) hypercall() {
 // afterCall notes what must be settled before the guest goes on.
 func (t *Thread) afterCall(nr, ret uint64) {
 	if isRestart(ret) || t.block.Taken() {
+		if ret == restartCode(signal.ERestartNoHand) && !t.block.Taken() && len(t.held) == 0 && t.want.Load() == 0 {
+			t.v.Run.Regs.Rax = fail(unix.EINTR) // nothing of ours ended it: the host's own EINTR
+		}
 		t.busy = true
 	} else if t.call >= 0 {
 		t.call = -1

@@ -173,8 +173,12 @@ func (t *Thread) FDLimit() int                              { return t.m.fds.bou
 func (t *Thread) Process() hypercall.Process                { return t.m }
 func (t *Thread) SetRestart(fn func(hypercall.Task) uint64) { t.restart = fn }
 
-// Sleep makes a host call that may sleep. A signal of the payload's, or a kick, ends it.
+// Sleep makes a host call that may sleep. A signal of the payload's, or a kick, ends it. One that an earlier sleep of the
+// same hypercall took has its turn first.
 func (t *Thread) Sleep(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
+	if t.block.Taken() {
+		return uintptr(restartCode(signal.ERestartNoIntr))
+	}
 	return t.block.Call(uint64(t.m.hostMask(t)), nr, a0, a1, a2, a3, a4, a5)
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds the whole boot: about five times what it takes on two busy cores.
-const patience = 8 * time.Minute
+const patience = 4 * time.Minute
 
 // payload is a fixture to run in the emulated machine.
 type payload struct {
@@ -63,8 +63,10 @@ var payloads = []payload{
 }
 
 var (
-	only   = flag.String("only", "", "regexp: run only the cases whose names match")
-	repeat = flag.Int("repeat", 1, "how many times to run each case in the machine")
+	only       = flag.String("only", "", "regexp: run only the cases whose names match")
+	tcgThreads = flag.String("tcg-threads", "single", "QEMU's TCG threads: single or multi")
+	cpus       = flag.String("cpus", "1", "CPUs of the machine")
+	repeat     = flag.Int("repeat", 1, "how many times to run each case in the machine")
 )
 
 // TestAMDV boots the machine once and checks every case.
@@ -130,7 +132,7 @@ func plan(t *testing.T) ([]Case, map[string]string) {
 	cases = append(cases, Case{Name: "debugger", Argv: []string{path}, Seconds: 90, Debug: &Debug{
 		Breakpoint: symbol(t, files[path], "factorial"),
 		Again:      symbol(t, files[path], "handler"),
-		Variable:   symbol(t, files[path], "global"),
+		Variable:   symbol(t, files[path], "watched"),
 		Value:      5,
 	}})
 	return cases, files
@@ -256,7 +258,7 @@ func boot(t *testing.T, image string) []Result {
 	sent := filepath.Join(t.TempDir(), "results")
 	start := time.Now()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg,thread=multi", "-cpu", "EPYC,+svm,+npt", "-smp", "2", "-m", "1536",
+		"-accel", "tcg,thread="+*tcgThreads, "-cpu", "EPYC,+svm,+npt", "-smp", *cpus, "-m", "1536",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(fixtures.CacheDir(), "amdv", "vmlinuz"), "-initrd", image,
 		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on",

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -45,8 +46,9 @@ func supervise(t *testing.T, flag, program string, args ...string) *supervised {
 	stderr.Close()
 	line, err := bufio.NewReader(messages).ReadString('\n')
 	m := hint.FindStringSubmatch(line)
-	if m == nil {
-		t.Fatalf("kmdev says %q, %v", line, err)
+	if m == nil || flag == "--gdb-listen" && !strings.HasPrefix(line, "Listening") {
+		cmd.Process.Signal(unix.SIGTERM)
+		t.Fatalf("kmdev %q says %q, %v", cmd.Args, line, err)
 	}
 	return &supervised{cmd: cmd, port: m[1], stdout: bufio.NewReader(out)}
 }

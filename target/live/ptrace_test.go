@@ -252,15 +252,8 @@ func (inf *traced) signalled(t *tracee, sig unix.Signal) {
 	info := getSiginfo(t.tid)
 	code := int32(info[8]) | int32(info[9])<<8 | int32(info[10])<<16 | int32(info[11])<<24
 	const siKernel, trapTrace = 0x80, 2
-	if sig == unix.SIGTRAP && code == siKernel {
-		var r unix.PtraceRegs
-		unix.PtraceGetRegs(t.tid, &r)
-		if _, ours := inf.breaks[r.Rip-1]; ours {
-			r.Rip--
-			unix.PtraceSetRegs(t.tid, &r)
-			inf.park(t, debug.Stop{Reason: debug.StopBreakpoint, Addr: r.Rip})
-			return
-		}
+	if sig == unix.SIGTRAP && code == siKernel && inf.trapped(t) {
+		return
 	}
 	if sig == unix.SIGTRAP && code == trapTrace && t.action.Kind == debug.Step {
 		var r unix.PtraceRegs
@@ -277,6 +270,26 @@ func (inf *traced) signalled(t *tracee, sig unix.Signal) {
 		return
 	}
 	inf.park(t, debug.Stop{Reason: debug.StopSignal, Siginfo: info})
+}
+
+// trapped sorts an INT3 that was executed: false if it is the program's own.
+func (inf *traced) trapped(t *tracee) bool {
+	var r unix.PtraceRegs
+	unix.PtraceGetRegs(t.tid, &r)
+	r.Rip--
+	_, ours := inf.breaks[r.Rip]
+	var there [1]byte
+	inf.mem.ReadAt(there[:], int64(r.Rip))
+	if !ours && there[0] == 0xcc {
+		return false
+	}
+	unix.PtraceSetRegs(t.tid, &r)
+	if ours {
+		inf.park(t, debug.Stop{Reason: debug.StopBreakpoint, Addr: r.Rip})
+	} else {
+		inf.proceed(t, 0) // removed while the trap was under way: execute what is there now
+	}
+	return true
 }
 
 func (inf *traced) park(t *tracee, stop debug.Stop) {

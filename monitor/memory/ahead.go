@@ -137,6 +137,16 @@ func (a *ahead) match(page uint64) *stream {
 	return nil
 }
 
+// at gives the stream upwards that has reached edge and has been going on for a while.
+func (a *ahead) at(edge uint64) *stream {
+	for i := range a.streams {
+		if s := &a.streams[i]; s.edge == edge && !s.down && s.touched > 1 {
+			return s
+		}
+	}
+	return nil
+}
+
 // proved takes note that a stream has reached the end of its window: all of it has been touched.
 func (a *ahead) proved(s *stream) {
 	a.clock++
@@ -151,8 +161,8 @@ func (a *ahead) proved(s *stream) {
 	}
 }
 
-// start begins a stream at page, unless its block has seen too many begin: one is too many once streams have used the pool up
-// without going on.
+// start begins a stream at page, unless its block has seen too many begin. Once streams have used the pool up without going
+// on, a second one in a block is too many, and one downwards: that is a thread's stack, which will not grow far.
 func (as *AddressSpace) start(v *VMA, page uint64) *stream {
 	a := &as.ahead
 	a.clock++
@@ -162,7 +172,7 @@ func (as *AddressSpace) start(v *VMA, page uint64) *stream {
 	}
 	if pt, _ := as.tables.walk(page, 1); pt != 0 {
 		_, info := as.tables.pool.at(pt)
-		if info.starts >= scatterStarts || info.starts > 0 && s.grant == 0 {
+		if info.starts >= scatterStarts || s.grant == 0 && (info.starts > 0 || s.down) {
 			return nil
 		}
 		info.starts++

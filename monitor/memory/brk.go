@@ -43,6 +43,7 @@ func (as *AddressSpace) Brk(addr uint64) uint64 {
 }
 
 func (as *AddressSpace) growBrk(start, end uint64) unix.Errno {
+	as.syncDown(start, end)
 	if v := as.vmas.at(as.vmas.seek(start)); v != nil && end+pageSize > v.startGap() {
 		return unix.ENOMEM
 	}
@@ -62,6 +63,8 @@ func (as *AddressSpace) growBrk(start, end uint64) unix.Errno {
 	}
 	v := m.v
 	as.replace(start, end, &v)
-	as.eager(as.vmas.find(start), start, end)
+	if h := as.vmas.find(start); !as.carryOn(h, start, end) {
+		as.eager(h, start, end)
+	}
 	return 0
 }

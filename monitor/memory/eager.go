@@ -59,8 +59,36 @@ func (as *AddressSpace) eager(v *VMA, start, end uint64) {
 	}
 }
 
+// carryOn goes on with the stream that has reached start: a heap is extended when what there was has been used up.
+func (as *AddressSpace) carryOn(v *VMA, start, end uint64) bool {
+	if !v.anonymous() || v.Prot&protWrite == 0 || v.Page != 0 || as.cfg.NoAhead {
+		return false
+	}
+	s := as.ahead.at(start)
+	if s == nil {
+		return false
+	}
+	as.ahead.proved(s)
+	n := min(s.touched, maxWindow, (end-start)/pageSize)
+	w := as.window(start, start+n*pageSize, unix.MADV_POPULATE_WRITE)
+	s.edge, s.window = w.end, n
+	as.stats.Ahead += n
+	as.adviseHuge(v, w)
+	hostAdvise(w.start, w.end-w.start, w.advice)
+	if as.install(v, w.start, w.end) != nil {
+		as.disarm(w.start, w.end)
+	}
+	return true
+}
+
 // eagerProtect is eager for memory that has got a new protection.
-func (as *AddressSpace) eagerProtect(v *VMA) {
+func (as *AddressSpace) eagerProtect(v *VMA, start, end uint64) {
+	if v.anonymous() {
+		if as.tables.firstPresent(start, end) == end {
+			as.carryOn(v, start, end)
+		}
+		return
+	}
 	if v.Flags&File != 0 && v.size() <= eagerFile {
 		if end := min(v.End, v.extent()); end > v.Start && as.install(v, v.Start, end) != nil {
 			as.disarm(v.Start, v.End)

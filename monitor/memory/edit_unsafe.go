@@ -149,3 +149,6 @@ func inWindow(p *AddressSpace) bool {
 	a := uintptr(unsafe.Pointer(p))
 	return a >= usermem.Window && a < usermem.Window+usermem.Size
 }
+
+// hostBytes is n bytes of the monitor's own memory at a.
+func hostBytes(a, n uint64) []byte { return unsafe.Slice((*byte)(unsafe.Pointer(uintptr(a))), n) }

@@ -19,6 +19,7 @@ type State struct {
 func (as *AddressSpace) Export() State {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.syncDown(0, ^uint64(0))
 	l := &as.layout
 	s := State{StackTop: l.stackTop, MmapTop: l.mmapTop, MmapBottom: l.mmapBottom, BrkStart: l.brkStart, Brk: l.brk,
 		Future: as.future, Object: as.object, VMAs: make([]VMA, 0, as.vmas.n)}
@@ -50,6 +51,9 @@ func (as *AddressSpace) Import(s State, hostParts map[string]uintptr) unix.Errno
 				return e
 			}
 			continue
+		}
+		if v.Flags&GrowsDown != 0 {
+			as.growing++
 		}
 		as.vmas.insert(&v)
 		as.account(&v, 1)

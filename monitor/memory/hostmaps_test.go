@@ -73,6 +73,6 @@ func checkHost(t testing.TB, as *AddressSpace) {
 		}
 	}
 	if fmt.Sprint(have) != fmt.Sprint(want) {
-		t.Fatalf("the host maps\n%x\nwant\n%s", fmt.Sprint(have), fmt.Sprint(want))
+		t.Fatal("the host maps", fmt.Sprintf("%#v", have), "want", fmt.Sprintf("%#v", want))
 	}
 }

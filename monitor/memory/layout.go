@@ -104,7 +104,7 @@ func (as *AddressSpace) FreeArea(size, align uint64) uint64 {
 
 // place chooses the address of a new mapping (get_unmapped_area).
 func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, unix.Errno) {
-	if flags&(unix.MAP_FIXED|unix.MAP_FIXED_NOREPLACE) != 0 {
+	if flags&placed != 0 {
 		if hint > usermem.Size-m.length {
 			return 0, unix.ENOMEM
 		}

@@ -42,6 +42,7 @@ func (as *AddressSpace) lock(addr, length, flags uint64) uint64 {
 
 // lockRange locks on the host, whose limits (RLIMIT_MEMLOCK) count the payload's memory only: the monitor locks nothing.
 func (as *AddressSpace) lockRange(start, end, flags uint64) unix.Errno {
+	as.syncDown(start, end)
 	var e unix.Errno
 	stop := min(end, max(start, usermem.Size))
 	if flags == 0 { // mlock2 is Linux 4.4

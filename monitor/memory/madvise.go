@@ -89,6 +89,7 @@ func (as *AddressSpace) advise(addr, end, what uint64, a advice) unix.Errno {
 	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.syncDown(addr, end)
 	if a.discards {
 		for v := range as.vmas.all(addr, end) {
 			if v.Flags&Sealed != 0 && v.anonymous() && v.Prot&protWrite == 0 {

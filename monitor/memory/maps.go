@@ -11,6 +11,7 @@ func (as *AddressSpace) VMAs() []VMA {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	list := make([]VMA, 0, as.vmas.n)
+	as.syncDown(0, ^uint64(0))
 	files := backings()
 	for v := range as.vmas.all(0, ^uint64(0)) {
 		list = append(list, as.view(v, files))
@@ -22,6 +23,7 @@ func (as *AddressSpace) VMAs() []VMA {
 func (as *AddressSpace) Lookup(gva uint64) (VMA, bool) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.syncDown(gva, gva+1)
 	v := as.vmas.find(gva)
 	if v == nil {
 		return VMA{}, false
@@ -49,6 +51,7 @@ func (as *AddressSpace) name(v *VMA) string {
 func (as *AddressSpace) AppendMaps(b []byte) []byte {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.syncDown(0, ^uint64(0))
 	files := backings()
 	for v := range as.vmas.all(0, ^uint64(0)) {
 		w := as.view(v, files)

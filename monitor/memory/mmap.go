@@ -19,6 +19,9 @@ const (
 
 const noFD = ^uint64(0)
 
+// placed are the flags that make the address no hint.
+const placed = unix.MAP_FIXED | unix.MAP_FIXED_NOREPLACE
+
 // mapping is a request to map something, with v's bounds yet to be found.
 type mapping struct {
 	v         VMA
@@ -38,8 +41,12 @@ func (as *AddressSpace) Mmap(addr, length, prot, flags, fd, off uint64) uint64 {
 	}
 	as.mu.Lock()
 	a, e := as.mapAt(m, addr, flags, align)
-	as.mu.Unlock()
 	if e == 0 && m.populate {
+		v := as.vmas.find(a)
+		as.install(v, a, min(a+m.length, v.extent())) // without it, faults do
+	}
+	as.mu.Unlock()
+	if e == 0 && m.populate { // it may take long, so without the lock
 		as.populate(a, m.length, m.v.Prot&protWrite != 0 && m.v.Flags&Shared == 0)
 	}
 	return result(a, e)
@@ -182,6 +189,12 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 	if e != 0 {
 		return 0, e
 	}
+	as.syncDown(addr, addr+m.length)
+	if flags&placed == 0 && as.vmas.overlaps(addr, addr+m.length) {
+		if addr, e = as.place(m, hint, flags, align); e != 0 {
+			return 0, e
+		}
+	}
 	end := addr + m.length
 	if addr < as.cfg.MinAddr {
 		return 0, unix.EPERM
@@ -190,7 +203,7 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 		return 0, unix.EEXIST
 	}
 	if m.refused != 0 {
-		return 0, m.refusal()
+		return 0, m.refusal(addr)
 	}
 	if e := as.mayReplace(addr, end, v); e != 0 {
 		return 0, e
@@ -210,6 +223,9 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 	if e := as.mapOver(m); e != 0 {
 		return 0, e
 	}
+	if v.Flags&GrowsDown != 0 {
+		as.growing++
+	}
 	w := m.v
 	as.replace(addr, end, &w)
 	as.eager(as.vmas.find(addr), addr, end)
@@ -217,13 +233,16 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 }
 
 // refusal gives the errno of a mapping whose kind is refused. Of a file Linux finds other faults first: the host is asked
-// for it, anywhere.
-func (m *mapping) refusal() unix.Errno {
+// for it, where nothing is.
+func (m *mapping) refusal(addr uint64) unix.Errno {
 	if m.v.Flags&File == 0 || m.fd == noFD || m.length > 1<<40 {
 		return m.refused
 	}
-	a, _, e := unix.Syscall6(unix.SYS_MMAP, 0, uintptr(m.length), uintptr(hostProt(m.v.Prot)),
-		uintptr(m.hostFlags&^unix.MAP_FIXED_NOREPLACE), uintptr(m.fd), uintptr(m.off))
+	var at uintptr
+	if m.hostFlags&unix.MAP_FIXED_NOREPLACE != 0 {
+		at = host(addr)
+	}
+	a, _, e := unix.Syscall6(unix.SYS_MMAP, at, uintptr(m.length), uintptr(hostProt(m.v.Prot)), uintptr(m.hostFlags), uintptr(m.fd), uintptr(m.off))
 	if e != 0 {
 		return e
 	}
@@ -277,6 +296,7 @@ func (as *AddressSpace) munmap(addr, length uint64) unix.Errno {
 		return unix.EINVAL
 	}
 	end := addr + pageUp(length)
+	as.syncDown(addr, end)
 	if !as.vmas.overlaps(addr, end) {
 		return 0
 	}

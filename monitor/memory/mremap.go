@@ -24,6 +24,10 @@ func (as *AddressSpace) Mremap(old, oldLen, newLen, flags, newAddr uint64) uint6
 	if e := as.checkRemap(r); e != 0 {
 		return result(0, e)
 	}
+	as.syncDown(r.old, r.old+r.oldLen)
+	if r.fixed() {
+		as.syncDown(r.new, r.new+r.newLen)
+	}
 	if r.fixed() && r.oldLen == r.newLen {
 		return result(r.new, as.moveAll(r))
 	}
@@ -95,7 +99,7 @@ func (as *AddressSpace) checkRemapVMA(r *remap, v *VMA) unix.Errno {
 // expand grows a mapping in place if what follows is free, else moves it.
 func (as *AddressSpace) expand(r *remap, v *VMA) (uint64, unix.Errno) {
 	end := r.old + r.oldLen
-	if v.End == end && r.oldLen != 0 && r.old+r.newLen <= usermem.Size && as.free(end, r.newLen-r.oldLen) {
+	if v.End == end && r.oldLen != 0 && r.old+r.newLen <= usermem.Size && !as.vmas.overlaps(end, r.old+r.newLen) {
 		as.unadviseHuge(v) // one VMA on the host as well: mremap grows or moves no more than one
 		if _, e := hostRemap(r.old, r.oldLen, r.newLen, 0, 0); e != 0 {
 			return 0, e
@@ -218,10 +222,11 @@ func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
 		as.dropUnmapped(min(r.old+r.newLen, oldEnd), oldEnd)
 		return e
 	}
-	if r.dontUnmap() {
+	switch {
+	case r.dontUnmap():
 		// Linux takes the lock off the whole VMA that the range was a part of (dontunmap_complete).
 		as.update(v.Start, v.End, func(o *VMA) { o.Flags &^= lockFlags })
-	} else {
+	case r.oldLen != 0: // else it is a second mapping of shared memory
 		as.replace(r.old, oldEnd, nil)
 	}
 	as.replace(w.Start, w.End, &w)

@@ -39,6 +39,7 @@ func (as *AddressSpace) mprotect(addr, length, prot uint64) unix.Errno {
 	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	as.syncDown(addr, end)
 	v := as.vmas.at(as.vmas.seek(addr))
 	switch {
 	case v == nil || v.Start >= end, grows != unix.PROT_GROWSDOWN && v.Start > addr:
@@ -98,7 +99,7 @@ func (as *AddressSpace) protect(v *VMA, start, end uint64, prot uint32) unix.Err
 	as.account(v, -1)
 	v.Prot = prot
 	as.account(v, 1)
-	as.eagerProtect(v)
+	as.eagerProtect(v, start, end)
 	return 0
 }
 

@@ -89,6 +89,7 @@ func (as *AddressSpace) Mseal(addr, length, flags uint64) uint64 {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	end := addr + n
+	as.syncDown(addr, end)
 	if as.firstHole(addr, end) < end {
 		return result(0, unix.ENOMEM)
 	}

@@ -50,6 +50,7 @@ func (as *AddressSpace) attach(m *mapping, id, addr, flags uint64, fixed bool) (
 	mapFlags := uint64(unix.MAP_SHARED)
 	if fixed {
 		mapFlags |= unix.MAP_FIXED
+		as.syncDown(addr, addr+m.length)
 		if addr+m.length < addr || flags&shmRemap == 0 && as.vmas.overlaps(addr, addr+m.length) {
 			return 0, unix.EINVAL
 		}

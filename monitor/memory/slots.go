@@ -174,7 +174,6 @@ func (s *slotSet) chunkFor(gva, start, end uint64) (uint64, uint64) {
 	if i < len(s.byAddr) {
 		hi = s.byAddr[i].gva
 	}
-	base := alignDown(gva, size)
 	if i > 0 && lo == alignDown(gva, firstSlotSize) {
 		size = max(size, 2*s.byAddr[i-1].size)
 	}
@@ -183,7 +182,7 @@ func (s *slotSet) chunkFor(gva, start, end uint64) (uint64, uint64) {
 	}
 	size = min(size, maxSlotSize)
 	for ; size > firstSlotSize; size /= 2 {
-		if base = alignDown(gva, size); base >= lo && base+size <= hi {
+		if base := alignDown(gva, size); base >= lo && base+size <= hi {
 			break
 		}
 	}

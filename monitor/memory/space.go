@@ -51,10 +51,11 @@ type AddressSpace struct {
 	ahead  ahead
 	stats  Stats
 
-	total  uint64 // bytes mapped (RLIMIT_AS)
-	data   uint64 // bytes of private writable memory (RLIMIT_DATA)
-	future Flags  // what mlockall(MCL_FUTURE) gives each new VMA
-	object uint64 // last VMA.Object given
+	total   uint64 // bytes mapped (RLIMIT_AS)
+	growing int    // VMAs ever made that grow down
+	data    uint64 // bytes of private writable memory (RLIMIT_DATA)
+	future  Flags  // what mlockall(MCL_FUTURE) gives each new VMA
+	object  uint64 // last VMA.Object given
 
 	reclaimAt    uint64 // bytes of slots at which idle ones are looked for
 	reclaimCount int    // slots at which they are

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"kmdev/monitor/hostcall"
 	"kmdev/monitor/usermem"
 
 	"golang.org/x/sys/unix"
@@ -93,13 +92,9 @@ func (as *AddressSpace) mapHostPart(p *Part, v *VMA) unix.Errno {
 // MapVDSO maps the host's vDSO: its data pages ([vvar], vvarSize bytes at host address vvar) as they are, and behind them a
 // copy of its code. It gives the address of the code's ELF header.
 func (as *AddressSpace) MapVDSO(vvar, vvarSize, vdso, vdsoSize uint64) (uint64, bool) {
-	code := make([]byte, vdsoSize)
-	if hostcall.CopyIn(code, uintptr(vdso)) != len(code) {
-		return 0, false
-	}
 	addr, e := as.MapSpecial([]Part{
 		{Name: "[vvar]", Prot: protRead, Host: uintptr(vvar), Size: vvarSize},
-		{Name: "[vdso]", Prot: protRead | protExec, Data: code},
+		{Name: "[vdso]", Prot: protRead | protExec, Data: hostBytes(vdso, vdsoSize)},
 	})
 	return addr + vvarSize, e == 0
 }

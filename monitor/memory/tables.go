@@ -62,15 +62,6 @@ func span(level uint8) uint64 { return 1 << (shift(level) + 9) }
 
 func slotIn(level uint8, gva uint64) uint64 { return gva >> shift(level) & 511 }
 
-// down gives the table of the level below that entry i of the table at gpa leads to; 0 if there is none.
-func (t *tables) down(gpa uint64, i uint64) uint64 {
-	tab, _ := t.pool.at(gpa)
-	if e := tab[i]; e&guest.Present != 0 && e&guest.Large == 0 {
-		return e & frameMask
-	}
-	return 0
-}
-
 // walk gives the table of the level given on gva's path and 0 if there is none; large is set if a 2 MiB entry is in the
 // way.
 func (t *tables) walk(gva uint64, level uint8) (gpa uint64, large bool) {

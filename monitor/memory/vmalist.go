@@ -94,7 +94,7 @@ func (l *vmaList) find(addr uint64) *VMA {
 // overlaps tells whether a VMA lies in part within [start, end).
 func (l *vmaList) overlaps(start, end uint64) bool {
 	v := l.at(l.seek(start))
-	return v != nil && v.Start < end
+	return v != nil && v.Start < end && start < end
 }
 
 // all visits the VMAs that overlap [start, end) in order. The list must not change meanwhile.

@@ -57,7 +57,7 @@ func (c *runConfig) options() []option {
 	return []option{
 		{"-g", "[PORT]", "stop before the first instruction and wait for gdb on PORT (default 2159; 0: any free one)",
 			func(v string) error { c.gdb = true; return c.setPort(v) }},
-		{"--gdb-listen", "", "let the payload run, and listen for gdb meanwhile (on -g's port)",
+		{"--gdb-listen", "", "let the payload run, and listen for gdb meanwhile, on the port that -g gives (default 2159)",
 			func(string) error { c.listen = true; return nil }},
 		{"--gdb-address", "ADDR", "listen on ADDR instead of 127.0.0.1. Who can connect owns the payload: use with care",
 			func(v string) error { c.address = v; return nil }},
@@ -144,7 +144,11 @@ func cmdRun(args []string) int {
 	if len(rest) == 0 {
 		return complain(exitKMDEVError, "run: no payload given; see kmdev run --help")
 	}
-	if c.gdb || c.listen {
+	if c.listen {
+		c.gdb = false // -g then says on which port
+		return supervise(c, rest)
+	}
+	if c.gdb {
 		return supervise(c, rest)
 	}
 	return c.runHere(rest)

@@ -2,35 +2,40 @@ package memory
 
 import (
 	"fmt"
-	"os"
+
+	"kmdev/monitor/usermem"
 
 	"golang.org/x/sys/unix"
 )
 
 // ForceRead reads payload memory for a debugger, whatever its protection, and gives how much it could read.
 func (as *AddressSpace) ForceRead(gva uint64, p []byte) (int, error) {
-	return as.force(gva, p, func(fd int, p []byte, off int64) (int, error) { return unix.Pread(fd, p, off) })
+	return as.force(gva, p, forceRead)
 }
 
 // ForceWrite writes payload memory for a debugger, whatever its protection, and gives how much it could write. A private
 // page gets a copy of its own first, so a file never changes; a shared mapping that the payload can't write to is refused,
 // for the write would go to the file.
 func (as *AddressSpace) ForceWrite(gva uint64, p []byte) (int, error) {
-	return as.force(gva, p, func(fd int, p []byte, off int64) (int, error) { return unix.Pwrite(fd, p, off) })
+	return as.force(gva, p, forceWrite)
 }
 
-// force moves p through /proc/self/mem, which overrides protections (FOLL_FORCE) but not holes. A page that it copies on
-// write is another one for KVM too, by an MMU notifier.
-func (as *AddressSpace) force(gva uint64, p []byte, move func(int, []byte, int64) (int, error)) (done int, err error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
+// forceKind is one of the two directions.
+type forceKind struct {
+	mem  func(fd int, p []byte, off int64) (int, error)
+	copy func(gva uint64, p []byte) unix.Errno
+	prot uint32 // that copy needs
+}
+
+var (
+	forceRead = forceKind{unix.Pread, func(gva uint64, p []byte) unix.Errno { return usermem.CopyIn(p, gva) }, protRead}
+	// A page that is copied on write is another one for KVM too, by an MMU notifier.
+	forceWrite = forceKind{unix.Pwrite, usermem.CopyOut, protRead | protWrite}
+)
+
+func (as *AddressSpace) force(gva uint64, p []byte, k forceKind) (done int, err error) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	fd, err := as.mem()
-	if err != nil {
-		return 0, err
-	}
 	for done < len(p) {
 		at := gva + uint64(done)
 		v := as.vmas.find(at)
@@ -38,30 +43,53 @@ func (as *AddressSpace) force(gva uint64, p []byte, move func(int, []byte, int64
 			return done, fmt.Errorf("no memory at %#x: %w", at, unix.EFAULT)
 		}
 		n := min(uint64(len(p)-done), v.End-at)
-		m, err := move(fd, p[done:done+int(n)], int64(host(at)))
-		done += max(m, 0)
-		if err != nil || m <= 0 {
-			return done, fmt.Errorf("memory at %#x can't be accessed: %w", gva+uint64(done), unix.EFAULT)
+		m := as.forceVMA(v, at, p[done:done+int(n)], k)
+		done += m
+		if m == 0 {
+			return done, fmt.Errorf("memory at %#x can't be accessed: %w", at, unix.EFAULT)
 		}
 	}
 	return done, nil
 }
 
+// forceVMA moves p, which lies within v, or the start of it. /proc/self/mem overrides protections (FOLL_FORCE) unless the
+// host has been told otherwise (proc_mem.force_override); then the host mapping's is changed for a moment.
+func (as *AddressSpace) forceVMA(v *VMA, at uint64, p []byte, k forceKind) int {
+	if fd, ok := as.mem(); ok {
+		if m, err := k.mem(fd, p, int64(host(at))); err == nil && m > 0 {
+			return m
+		}
+	}
+	page, has := pageDown(at), hostProt(v.Prot)
+	p = p[:min(uint64(len(p)), page+pageSize-at)]
+	if has&k.prot != k.prot {
+		if v.Flags&Shared != 0 && k.prot&protWrite != 0 || hostProtect(page, pageSize, k.prot|has) != 0 {
+			return 0
+		}
+		defer as.changed()
+		defer hostProtect(page, pageSize, has)
+	}
+	if k.copy(at, p) != 0 {
+		return 0
+	}
+	return len(p)
+}
+
 // mem gives /proc/self/mem, opened at first use. as.mu is held.
-func (as *AddressSpace) mem() (int, error) {
+func (as *AddressSpace) mem() (int, bool) {
 	if as.memFD >= 0 {
-		return as.memFD, nil
+		return as.memFD, true
 	}
 	fd, err := unix.Open("/proc/self/mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: "/proc/self/mem", Err: err}
+		return -1, false
 	}
 	if as.cfg.Relocate != nil {
 		if fd, err = as.cfg.Relocate(fd); err != nil {
 			unix.Close(fd)
-			return -1, err
+			return -1, false
 		}
 	}
 	as.memFD = fd
-	return fd, nil
+	return fd, true
 }

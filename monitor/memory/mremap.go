@@ -151,6 +151,9 @@ func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
 		if e := as.munmap(r.new, r.newLen); e != 0 {
 			return 0, e
 		}
+		if as.vmas.find(r.old) == nil { // the ranges overlapped, where their sum wraps
+			return 0, unix.EFAULT
+		}
 		return 0, unix.EINVAL
 	case as.sealed(r.old+r.newLen, r.old+r.oldLen):
 		return 0, unix.EPERM

@@ -18,7 +18,7 @@ func (p *Process) Resume(actions []target.Action) error {
 	}
 	p.running = true
 	p.drain()
-	clear(p.cache)
+	p.forget()
 	p.mu.Unlock()
 	err := p.client.Resume(actionsOf(actions))
 	if err != nil {
@@ -45,7 +45,7 @@ func (p *Process) Detach(deliver target.SignalSet) error {
 	}
 	p.running = true
 	p.drain()
-	clear(p.cache)
+	p.forget()
 	p.mu.Unlock()
 	return errorOf(p.client.Detach(uint64(deliver)))
 }

@@ -23,12 +23,13 @@ type Process struct {
 	events chan target.Event
 
 	mu      sync.Mutex
-	ready   sync.Cond // client is set
 	running bool
 	ended   bool
 	status  *target.WaitStatus // as the monitor announced it
 	stop    target.Stop
-	cache   map[int]*threadState // of the threads of the stopped process
+	stops   uint64              // counts the stops and resumptions: what was read belongs to one
+	cache   map[int]threadState // of the threads of the stopped process
+	tids    []int               // its threads, once asked for
 
 	memMu  sync.Mutex
 	mem    *os.File // /proc/PID/mem
@@ -52,8 +53,10 @@ func open(conn io.ReadWriteCloser, c *child) (*Process, error) {
 		child:   c,
 		running: true,
 		events:  make(chan target.Event, 4), // a stop and the exit; Resume discards what was not read
-		cache:   map[int]*threadState{},
+		cache:   map[int]threadState{},
 	}
+	p.mu.Lock() // reports wait until everything is in place
+	defer p.mu.Unlock()
 	client, err := debug.NewClient(conn, p.report, p.gone)
 	if err != nil {
 		conn.Close()
@@ -101,12 +104,12 @@ func (p *Process) report(r debug.Report) {
 	}
 	e := eventOf(&r)
 	p.running = false
-	clear(p.cache)
+	p.forget()
 	p.stop = target.Stop{Tid: r.Tid, Reason: target.StopInterrupt}
 	if e.Kind == target.EventStopped {
 		p.stop = e.Stop
 		regs := e.Stop.Regs
-		p.cache[e.Tid] = &threadState{regs: &regs}
+		p.cache[e.Tid] = threadState{regs: &regs}
 	}
 	p.send(e)
 }
@@ -139,6 +142,13 @@ func (p *Process) gone() {
 	p.drain()
 	p.send(target.Event{Kind: target.EventExited, Status: status})
 	close(p.events)
+}
+
+// forget drops what is cached of a stop.
+func (p *Process) forget() {
+	p.stops++
+	clear(p.cache)
+	p.tids = nil
 }
 
 // drain discards unread events.

@@ -4,22 +4,33 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"kmdev/monitor/debug"
 	"kmdev/target"
 )
 
-// Threads lists the payload's threads.
+// Threads lists the payload's threads. While the process is stopped they don't change.
 func (p *Process) Threads() ([]int, error) {
+	p.mu.Lock()
+	tids, stop, ended := p.tids, p.stops, p.ended
+	p.mu.Unlock()
+	if ended {
+		return nil, target.ErrGone
+	}
+	if tids != nil {
+		return slices.Clone(tids), nil
+	}
 	list, err := p.client.Threads()
 	if err != nil {
 		return nil, errorOf(err)
 	}
-	tids := make([]int, len(list))
+	tids = make([]int, len(list))
 	for i, t := range list {
 		tids[i] = t.Tid
 	}
+	p.keep(stop, func() { p.tids = slices.Clone(tids) })
 	return tids, nil
 }
 
@@ -55,27 +66,32 @@ func (p *Process) taskFile(tid int, name string) string {
 	return fmt.Sprintf("/proc/%d/task/%d/%s", p.info.Pid, tid, name)
 }
 
-// state gives the cache of a stopped thread.
-func (p *Process) state(tid int) (*threadState, error) {
+// cached gives what is known of a thread of the stopped process, and the stop's number for keep. The monitor is never
+// asked under mu, which report takes.
+func (p *Process) cached(tid int) (threadState, uint64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.ended:
-		return nil, target.ErrGone
+		return threadState{}, 0, target.ErrGone
 	case p.running:
-		return nil, target.ErrRunning
+		return threadState{}, 0, target.ErrRunning
 	}
-	s := p.cache[tid]
-	if s == nil {
-		s = &threadState{}
-		p.cache[tid] = s
+	return p.cache[tid], p.stops, nil
+}
+
+// keep changes the cache, if the process has not moved since stop.
+func (p *Process) keep(stop uint64, change func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running && p.stops == stop {
+		change()
 	}
-	return s, nil
 }
 
 // Registers gives a stopped thread's general registers.
 func (p *Process) Registers(tid int) (target.Regs, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, err := p.state(tid)
+	s, stop, err := p.cached(tid)
 	if err != nil {
 		return target.Regs{}, err
 	}
@@ -85,27 +101,25 @@ func (p *Process) Registers(tid int) (target.Regs, error) {
 			return target.Regs{}, errorOf(err)
 		}
 		s.regs = (*target.Regs)(&r)
+		p.keep(stop, func() { p.cache[tid] = threadState{s.regs, p.cache[tid].xsave} })
 	}
 	return *s.regs, nil
 }
 
 // SetRegisters sets them.
 func (p *Process) SetRegisters(tid int, r *target.Regs) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, err := p.state(tid)
+	_, stop, err := p.cached(tid)
 	if err != nil {
 		return err
 	}
-	s.regs = nil
-	return errorOf(p.client.SetRegs(tid, (*debug.Regs)(r)))
+	err = p.client.SetRegs(tid, (*debug.Regs)(r))
+	p.keep(stop, func() { p.cache[tid] = threadState{nil, p.cache[tid].xsave} })
+	return errorOf(err)
 }
 
 // Extended gives a stopped thread's XSAVE area.
 func (p *Process) Extended(tid int) ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, err := p.state(tid)
+	s, stop, err := p.cached(tid)
 	if err != nil {
 		return nil, err
 	}
@@ -113,20 +127,20 @@ func (p *Process) Extended(tid int) ([]byte, error) {
 		if s.xsave, err = p.client.Xsave(tid); err != nil {
 			return nil, errorOf(err)
 		}
+		p.keep(stop, func() { p.cache[tid] = threadState{p.cache[tid].regs, s.xsave} })
 	}
 	return s.xsave, nil
 }
 
 // SetExtended sets it.
 func (p *Process) SetExtended(tid int, area []byte) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	s, err := p.state(tid)
+	_, stop, err := p.cached(tid)
 	if err != nil {
 		return err
 	}
-	s.xsave = nil
-	return errorOf(p.client.SetXsave(tid, area))
+	err = p.client.SetXsave(tid, area)
+	p.keep(stop, func() { p.cache[tid] = threadState{p.cache[tid].regs, nil} })
+	return errorOf(err)
 }
 
 // Siginfo gives the siginfo of the signal that a stopped thread stopped for.

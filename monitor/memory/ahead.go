@@ -57,6 +57,9 @@ func (as *AddressSpace) window(start, end, advice uint64) window {
 
 // choose decides which entries a fault at page in v installs, and what is populated for it.
 func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uint64, w window) {
+	if v.hostBacked() {
+		return page, page + pageSize, w
+	}
 	if !v.anonymous() || v.Page != 0 {
 		start, end = as.block(v, page)
 		if v.Flags&File != 0 && need != protWrite {

@@ -8,9 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// hostBacked is the Object of Special VMAs whose slot is host memory outside the window.
-const hostBacked = ^uint64(0)
-
 // disarm removes the entries of [start, end). The caller changes the host mapping next.
 func (as *AddressSpace) disarm(start, end uint64) unix.Errno {
 	if as.tables.clear(start, end) != nil {
@@ -26,7 +23,7 @@ func (as *AddressSpace) install(v *VMA, start, end uint64) error {
 	if bits == 0 || start >= end {
 		return nil
 	}
-	if v.GPA != 0 {
+	if v.hostBacked() {
 		return as.tables.set(start, end, v.GPA+start-v.Start, bits)
 	}
 	for start < end {

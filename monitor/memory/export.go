@@ -42,7 +42,7 @@ func (as *AddressSpace) Import(s State, hostParts map[string]uintptr) unix.Errno
 			continue
 		}
 		v.Flags &^= lockFlags
-		if v.Object == hostBacked {
+		if v.hostBacked() {
 			p := Part{Name: v.Name, Prot: v.Prot, Size: v.size(), Host: hostParts[v.Name]}
 			if p.Host == 0 {
 				continue

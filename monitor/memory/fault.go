@@ -96,7 +96,7 @@ func (as *AddressSpace) resolve(v *VMA, gva uint64, need uint32) (FaultResult, w
 	if e, _ := as.tables.entry(page); e != 0 {
 		return as.spuriousFault(page), window{}
 	}
-	if (as.probing || page >= v.extent()) && v.Object != hostBacked {
+	if as.probing || page >= v.extent() || v.hostBacked() {
 		if r := as.probe(v, page, need); !r.Resolved() {
 			return r, window{}
 		}
@@ -135,6 +135,12 @@ func (as *AddressSpace) probe(v *VMA, page uint64, need uint32) FaultResult {
 		advice = unix.MADV_POPULATE_WRITE
 	}
 	as.stats.Probes++
+	if v.hostBacked() {
+		if !v.readable(page) {
+			return busErr
+		}
+		return resolved
+	}
 	switch hostAdvise(page, pageSize, advice) {
 	case unix.EFAULT, unix.ENOMEM:
 		return busErr

@@ -68,7 +68,7 @@ func checkHost(t testing.TB, as *AddressSpace) {
 		have = join(have, s)
 	}
 	for v := range as.vmas.all(0, ^uint64(0)) {
-		if v.Object != hostBacked {
+		if !v.hostBacked() {
 			want = join(want, span{v.Start, v.End, hostProt(v.Prot), v.Flags&Shared != 0})
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	mmapRandPages  = 1 << 28
 	stackRandPages = 1 << 22
 	brkRandPages   = 1 << 13
+	map32RandPages = 1 << 13
 	minStackRoom   = 128 << 20
 	maxStackRoom   = usermem.Size / 6 * 5
 	// pieBase is ELF_ET_DYN_BASE of a native process, so that addresses look familiar.
@@ -118,7 +119,7 @@ func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, un
 	}
 	lo, hi, up := uint64(pageSize), as.layout.mmapTop, false
 	if flags&unix.MAP_32BIT != 0 {
-		lo, hi, up = 0x4000_0000, 0x8000_0000, true
+		lo, hi, up = 0x4000_0000+as.random(map32RandPages), 0x8000_0000, true
 	} else if flags&mapAbove4G != 0 {
 		lo = 4 << 30
 	}

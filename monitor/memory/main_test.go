@@ -232,7 +232,7 @@ func checkEntry(t testing.TB, as *AddressSpace, f *fakeSlots, gva, size, e uint6
 		}
 	}
 	gpa := e & frameMask
-	if v.GPA != 0 {
+	if v.hostBacked() {
 		if gpa != v.GPA+gva-v.Start {
 			t.Fatalf("entry at %#x leads to %#x", gva, gpa)
 		}

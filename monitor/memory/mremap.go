@@ -258,7 +258,7 @@ func (as *AddressSpace) rearm(r *remap, inUse bool) {
 
 func (as *AddressSpace) hostMove(r *remap, v *VMA) unix.Errno {
 	defer as.changed()
-	if v.Object == hostBacked { // nothing is there on the host
+	if v.hostBacked() { // nothing is there on the host
 		hostUnmap(r.new, r.newLen)
 		return as.forget()
 	}

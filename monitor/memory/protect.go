@@ -79,7 +79,7 @@ func (as *AddressSpace) protect(v *VMA, start, end uint64, prot uint32) unix.Err
 		return unix.EPERM
 	case prot == v.Prot:
 		return 0
-	case v.Flags&NoExec != 0 && prot&protExec != 0, v.Object == hostBacked && prot&(protWrite|protExec) != 0:
+	case v.Flags&NoExec != 0 && prot&protExec != 0, v.hostBacked() && prot&(protWrite|protExec) != 0:
 		return unix.EACCES
 	case v.Page != 0 && (start%v.Page != 0 || end%v.Page != 0):
 		return unix.EINVAL
@@ -127,7 +127,7 @@ func (as *AddressSpace) reprotect(v *VMA, start, end uint64, prot uint32) unix.E
 }
 
 func (as *AddressSpace) hostReprotect(v *VMA, start, end uint64, prot uint32, loses bool) unix.Errno {
-	if v.Object == hostBacked {
+	if v.hostBacked() {
 		if loses {
 			return as.forget()
 		}

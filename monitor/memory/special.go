@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"kmdev/monitor/hostcall"
 	"kmdev/monitor/usermem"
 
 	"golang.org/x/sys/unix"
@@ -81,12 +82,20 @@ func (as *AddressSpace) mapHostPart(p *Part, v *VMA) unix.Errno {
 	if err != nil {
 		return unix.ENOMEM
 	}
-	v.GPA, v.Object, v.Prot = gpa, hostBacked, p.Prot&^protWrite&protAll
+	v.GPA, v.Host, v.Prot = gpa, uint64(p.Host), p.Prot&^protWrite&protAll
 	as.replace(v.Start, v.End, v)
-	if as.install(v, v.Start, v.End) != nil {
-		return unix.ENOMEM
+	for page := v.Start; page < v.End; page += pageSize {
+		if v.readable(page) && as.install(v, page, page+pageSize) != nil {
+			return unix.ENOMEM
+		}
 	}
 	return 0
+}
+
+// readable tells whether there is anything at page of host memory: a host without paravirtual clocks has no pages for them.
+func (v *VMA) readable(page uint64) bool {
+	var b [1]byte
+	return hostcall.CopyIn(b[:], uintptr(v.Host+page-v.Start)) == 1
 }
 
 // MapVDSO maps the host's vDSO: its data pages ([vvar], vvarSize bytes at host address vvar) as they are, and behind them a

@@ -52,8 +52,8 @@ type VMA struct {
 	// Extent is how many bytes from the file's start could be touched when it was mapped, rounded up to a page. Pages
 	// beyond it are probed one by one.
 	Extent uint64
-	// GPA is the guest-physical address of Start of a Special VMA.
-	GPA uint64
+	// GPA and Host are the guest-physical address of Start and the host memory behind it, if that is outside the window.
+	GPA, Host uint64
 	// Page is the page size of a HugeTLB VMA, else 0.
 	Page uint64
 	// Advised tells that the host mapping has in part been advised to use huge pages, which the payload did not ask for.
@@ -62,8 +62,11 @@ type VMA struct {
 
 func (v *VMA) size() uint64 { return v.End - v.Start }
 
+// hostBacked tells whether v is host memory outside the window, with a slot of its own. The window has a hole there.
+func (v *VMA) hostBacked() bool { return v.Host != 0 }
+
 // anonymous tells whether v is private memory with no file behind it.
-func (v *VMA) anonymous() bool { return v.Flags&(File|Shared) == 0 }
+func (v *VMA) anonymous() bool { return v.Flags&(File|Shared) == 0 && v.Host == 0 }
 
 // accountable tells whether v is private and writable: what Linux counts against RLIMIT_DATA and overcommit.
 func (v *VMA) accountable() bool {
@@ -85,8 +88,9 @@ func (v *VMA) extent() uint64 {
 func (v *VMA) from(addr uint64) *VMA {
 	w := *v
 	w.Offset += addr - v.Start
-	if v.GPA != 0 {
+	if v.Host != 0 {
 		w.GPA += addr - v.Start
+		w.Host += addr - v.Start
 	}
 	w.Start = addr
 	return &w

@@ -102,8 +102,18 @@ func (t *Thread) haltFor(stop debug.Stop) {
 	act := t.halt(stop)
 	if act.Signal != 0 {
 		info := signal.UserInfo(act.Signal, signal.SIUser, t.m.pid, 0)
-		t.deliver(&info, false)
+		t.inject(&info)
 	}
+}
+
+// inject delivers a signal of the debugger's. One that the thread blocks is queued, as ptrace does.
+func (t *Thread) inject(info *signal.Siginfo) {
+	if t.sig.Blocked().Has(info.Signo()) {
+		raw := [128]byte(*info)
+		hostcall.Queue(t.tid, info.Signo(), &raw)
+		return
+	}
+	t.deliver(info, false)
 }
 
 func (t *Thread) parkRequested() { t.haltFor(debug.Stop{Reason: debug.StopRequested}) }

@@ -24,6 +24,7 @@ func supervise(c *runConfig, payload []string) int {
 		return complain(exitKMDEVError, "%v", err)
 	}
 	defer listener.Close()
+	live.Catch()
 	p, err := startMonitor(c, payload)
 	if err != nil {
 		var ended *live.ExitError
@@ -43,7 +44,7 @@ func supervise(c *runConfig, payload []string) int {
 	server := gdbserver.New(p, gdbserver.Options{Version: version, Attached: !c.gdb})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(context.Background(), listener) }()
-	status := p.Supervise(func() bool { return c.gdb && !server.HasClient() })
+	status := p.Supervise(func() bool { return !server.HasClient() })
 	listener.Close()
 	<-served // so that gdb gets the exit packet before this process is gone
 	live.ExitAs(status)

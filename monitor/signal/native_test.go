@@ -95,6 +95,7 @@ type native struct {
 var fixtures string
 
 func TestMain(m *testing.M) {
+	resetDispositions()
 	dir, err := os.MkdirTemp("", "kmdev-signal-")
 	if err != nil {
 		panic(err)

@@ -21,7 +21,6 @@ type fake struct {
 	memory  []region
 	breaks  map[target.Breakpoint]bool
 	running bool
-	passive bool
 	ended   bool
 	stop    target.Stop
 	pass    target.SignalSet

@@ -14,9 +14,6 @@ import (
 	"kmdev/target"
 )
 
-// DefaultPort is where run -g listens (Kontain's).
-const DefaultPort = 2159
-
 // Options of a server. The zero value is good.
 type Options struct {
 	Messages io.Writer // what people are told ("Remote debugging from host …"); nil for nothing

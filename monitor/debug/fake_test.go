@@ -20,7 +20,6 @@ type toy struct {
 	pass    uint64
 	killed  bool
 	resumed chan []Action // every Resume
-	noStop  bool          // Stop does nothing: the test completes it
 }
 
 type toyThread struct {

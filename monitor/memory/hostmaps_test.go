@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"kmdev/monitor/usermem"
@@ -75,4 +76,20 @@ func checkHost(t testing.TB, as *AddressSpace) {
 	if fmt.Sprint(have) != fmt.Sprint(want) {
 		t.Fatal("the host maps", fmt.Sprintf("%#v", have), "want", fmt.Sprintf("%#v", want))
 	}
+}
+
+// lockedKB is VmLck of this process.
+func lockedKB(t testing.TB) (kb int) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, _ := fmt.Sscanf(line, "VmLck: %d kB", &kb); n == 1 {
+			return kb
+		}
+	}
+	t.Fatal("no VmLck")
+	return 0
 }

@@ -59,13 +59,13 @@ var payloads = []payload{
 	{"mem_map", fixtures.MuslStatic, ""},
 	{"mem_file", fixtures.MuslStatic, ""},
 	{"mem_exec", fixtures.MuslStatic, ""},
-	{"clock", fixtures.MuslStatic, ""},
+	{"clock", fixtures.MuslStatic, "1000"},
 }
 
 var (
 	only       = flag.String("only", "", "regexp: run only the cases whose names match")
 	tcgThreads = flag.String("tcg-threads", "single", "QEMU's TCG threads: single or multi")
-	cpus       = flag.String("cpus", "1", "CPUs of the machine")
+	cpus       = flag.String("cpus", "2", "CPUs of the machine")
 	repeat     = flag.Int("repeat", 1, "how many times to run each case in the machine")
 )
 
@@ -261,7 +261,7 @@ func boot(t *testing.T, image string) []Result {
 		"-accel", "tcg,thread="+*tcgThreads, "-cpu", "EPYC,+svm,+npt", "-smp", *cpus, "-m", "1536",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(fixtures.CacheDir(), "amdv", "vmlinuz"), "-initrd", image,
-		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable",
 		"-serial", "stdio", "-serial", "file:"+sent)
 	console, err := cmd.CombinedOutput()
 	t.Logf("the machine ran for %.0f s", time.Since(start).Seconds())

@@ -47,6 +47,12 @@ func (c command) underKmdev(t *testing.T, flags ...string) result {
 
 func (c command) run(t *testing.T) result {
 	t.Helper()
+	return c.runWith(t)
+}
+
+// runWith runs c with open files as descriptors 3, 4 …
+func (c command) runWith(t *testing.T, files ...*os.File) result {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
@@ -54,6 +60,7 @@ func (c command) run(t *testing.T) result {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.Stdin = strings.NewReader(c.stdin)
 	cmd.Env, cmd.Dir = c.environment(), c.dir
+	cmd.ExtraFiles = files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()

@@ -71,6 +71,7 @@ func (c *client) say(format string, args ...any) {
 
 func (c *client) converse(d amdv.Debug) {
 	c.ask("qSupported:multiprocess-;swbreak+;vContSupported+")
+	c.want("OK", "QPassSignals:1e") // SIGUSR1 in gdb's numbering: not a stop
 	c.say("first stop %s", kind(c.ask("?")))
 	c.want("OK", fmt.Sprintf("Z0,%x,1", d.Breakpoint))
 	c.want("OK", fmt.Sprintf("Z0,%x,1", d.Again))

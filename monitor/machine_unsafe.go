@@ -40,6 +40,7 @@ type Machine struct {
 
 	maxVCPUs  int
 	firstVCPU chan error // makeVM's last word
+	ownTSC    bool       // a vCPU's TSC could not be made the host's; valid after firstVCPU
 
 	// personality is personality(2)'s; only ADDR_NO_RANDOMIZE has meaning here.
 	personality atomic.Uint64

@@ -17,6 +17,7 @@ import (
 
 // image is the payload's address space as the loader fills it.
 type image struct {
+	m  *Machine
 	as *memory.AddressSpace
 }
 
@@ -59,19 +60,34 @@ func (i image) SetBrk(start uint64) uint64 { return i.as.SetBrk(start) }
 
 func (i image) CopyOut(gva uint64, src []byte) unix.Errno { return usermem.CopyOut(gva, src) }
 
-// MapVDSO maps the host's vDSO, which then tells the time in the guest at native speed.
+// MapVDSO maps the host's vDSO, which then tells the time in the guest at native speed: [vvar] is the host's own pages, the code
+// a copy. With VT-x or AMD-V the guest has a TSC_AUX of its own, so getcpu there asks by a hypercall.
 func (i image) MapVDSO() (uint64, bool) {
 	v, ok := loader.FindHostVDSO()
-	if !ok {
+	if !ok || i.m.ownTSC {
 		return 0, false
 	}
-	return i.as.MapVDSO(v.VvarStart, v.VvarSize, v.VdsoStart, v.VdsoSize)
+	code := v.Image()
+	if !i.m.host.PVM && !loader.RedirectGetcpu(code) {
+		i.m.Notef("this host's vDSO has no getcpu that kmdev knows: it says CPU 0")
+	}
+	addr, e := i.as.MapSpecial([]memory.Part{
+		{Name: "[vvar]", Prot: unix.PROT_READ, Host: uintptr(v.VvarStart), Size: v.VvarSize},
+		{Name: "[vdso]", Prot: unix.PROT_READ | unix.PROT_EXEC, Data: code},
+	})
+	return addr + v.VvarSize, e == 0
 }
 
 // Run maps the program and lets it run. It returns only if the program can't be started; otherwise the process ends as the
 // payload does. channel is the debug channel's descriptor, or -1. On the main thread, which becomes the payload's.
 func (m *Machine) Run(channel int) error {
-	start, err := m.program.Map(image{m.as})
+	if !m.host.PVM {
+		if err := <-m.firstVCPU; err != nil { // it decides about the vDSO
+			return err
+		}
+		m.firstVCPU <- nil
+	}
+	start, err := m.program.Map(image{m, m.as})
 	if err != nil {
 		return err
 	}

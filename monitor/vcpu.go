@@ -65,7 +65,16 @@ func (m *Machine) initVCPU(v *vcpu) error {
 	if err := v.SetXCR0(m.host.XCR0); err != nil {
 		return err
 	}
-	return v.SetMSRs(m.pad.MSRs())
+	if err := v.SetMSRs(m.pad.MSRs()); err != nil {
+		return err
+	}
+	if !m.host.PVM { // there RDTSC at CPL 3 is the host's anyway
+		if err := v.ShareTSC(); err != nil {
+			m.ownTSC = true
+			m.log.Info("the guest's time stamp counter is not the host's: no vDSO, clocks cost a hypercall", "err", err)
+		}
+	}
+	return nil
 }
 
 // load gives the thread's vCPU its first registers and segment bases.

@@ -32,6 +32,7 @@ const (
 	ioSetXsave          = 0x5000AEA5
 	ioGetXsave2         = 0x9000AECF
 	ioSetXCRs           = 0x4188AEA7
+	ioSetDeviceAttr     = 0x4018AEE1
 )
 
 // Capabilities (api.rst §6, §8), for Check.
@@ -314,4 +315,17 @@ func (v *VCPU) GetSregs(s *Sregs) error {
 // SetSregs is KVM_SET_SREGS (§4.14).
 func (v *VCPU) SetSregs(s *Sregs) error {
 	return v.call("KVM_SET_SREGS", ioSetSregs, unsafe.Pointer(s))
+}
+
+// ShareTSC makes RDTSC in the guest give the host's own value: KVM_SET_DEVICE_ATTR with KVM_VCPU_TSC_OFFSET 0
+// (Documentation/virt/kvm/devices/vcpu.rst §4.1, Linux 5.16). A new vCPU's TSC starts at 0 otherwise.
+func (v *VCPU) ShareTSC() error {
+	const group, attribute = 0, 0 // KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET
+	var offset uint64
+	a := struct {
+		flags, group uint32
+		attr         uint64
+		addr         *uint64
+	}{group: group, attr: attribute, addr: &offset}
+	return v.call("KVM_SET_DEVICE_ATTR (TSC offset)", ioSetDeviceAttr, unsafe.Pointer(&a))
 }

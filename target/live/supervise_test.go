@@ -42,6 +42,7 @@ func supervise(t *testing.T, flag, program string, args ...string) *supervised {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }) // its group: whatever a failed test leaves
 	stdout.Close()
 	stderr.Close()
 	line, err := bufio.NewReader(messages).ReadString('\n')

@@ -48,6 +48,7 @@ type ahead struct {
 type window struct {
 	start, end uint64
 	advice     uint64 // MADV_POPULATE_READ or _WRITE
+	huge       bool   // some of it is advised to become huge pages
 	generation uint64
 }
 
@@ -86,7 +87,7 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 	}
 	as.ahead.touched++
 	s.touched++
-	n := min(max(s.touched, 1+s.grant), maxWindow)
+	n := min(max(s.touched, 1+s.grant), as.huge.windowLimit())
 	start, end = as.streamWindow(s, v, page, n)
 	w = as.window(min(start, page), max(end, page+pageSize), unix.MADV_POPULATE_WRITE)
 	s.window = (w.end - w.start) / pageSize
@@ -96,7 +97,7 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 		s.edge = w.end
 	}
 	as.stats.Ahead += s.window - 1
-	as.adviseHuge(v, w)
+	as.adviseHuge(v, &w)
 	return w.start, w.end, w
 }
 

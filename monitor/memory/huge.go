@@ -14,6 +14,10 @@ import (
 // 2 MiB blocks of a stream's window, which by then is no larger than what the stream has touched, are advised to be huge.
 // A host mapping so advised would also get a huge page for a single touch after it has been discarded, and
 // khugepaged would fill its holes: so a discard takes the advice back first.
+//
+// That holds if the host has huge pages at hand. Where it must compact memory first, or is a virtual machine itself whose
+// memory has never been touched (then 11 µs), small pages are cheaper: what windows cost is measured as they are populated,
+// and after a dear block small pages are used for a while, the longer the more often that has happened.
 
 // thpMode is the host's setting for memory without advice.
 type thpMode uint8
@@ -50,14 +54,58 @@ func (as *AddressSpace) hugeBlock(v *VMA, page uint64) (start, end uint64, ok bo
 	return start, end, as.tables.firstPresent(start, end) == end
 }
 
-// adviseHuge makes the whole blocks of a window huge pages. as.mu is held.
-func (as *AddressSpace) adviseHuge(v *VMA, w window) {
+// hugeCost is what populating has cost of late, in nanoseconds of CPU time per 4 KiB, 0 if not known.
+type hugeCost struct {
+	small, huge uint64
+	pause       uint64 // small windows still to come before huge pages are tried again
+	backoff     uint64 // the last pause
+}
+
+const (
+	// hugePays is how much dearer than a small page a huge one may be per 4 KiB: KVM maps 2 MiB in one fault then.
+	hugePays   = 2
+	maxBackoff = 64 // windows of 2 MiB
+)
+
+// windowLimit is how many pages the next window of a long stream may have: many if they become huge pages that pay; a block
+// to try them, or over which an exit is well spread, if not.
+func (c *hugeCost) windowLimit() uint64 {
+	if c.pause == 0 && c.huge != 0 {
+		return maxWindow
+	}
+	return largePage / pageSize
+}
+
+// measured takes note of what a window has cost.
+func (c *hugeCost) measured(w window, ns uint64) {
+	mean := &c.small
+	if w.huge {
+		mean = &c.huge
+	}
+	if perPage := ns * pageSize / (w.end - w.start); *mean == 0 {
+		*mean = max(perPage, 1)
+	} else {
+		*mean = max((*mean+perPage)/2, 1)
+	}
+	switch {
+	case !w.huge:
+		c.pause -= min(c.pause, 1)
+	case c.small != 0 && c.huge > hugePays*c.small:
+		c.backoff = min(max(2*c.backoff, 4), maxBackoff)
+		c.pause, c.huge = c.backoff, 0
+	default:
+		c.backoff = 0
+	}
+}
+
+// adviseHuge makes the whole blocks of a window huge pages, if they pay. as.mu is held.
+func (as *AddressSpace) adviseHuge(v *VMA, w *window) {
 	start, end := alignUp(w.start, largePage), alignDown(w.end, largePage)
-	if start >= end || v.Flags&(HugePage|NoHugePage) != 0 || as.thp() == thpAlways {
+	if start >= end || as.huge.pause > 0 || v.Flags&(HugePage|NoHugePage) != 0 || as.thp() == thpAlways {
 		return
 	}
 	if hostAdvise(start, end-start, unix.MADV_HUGEPAGE) == 0 {
-		v.Advised = true
+		v.Advised, w.huge = true, true
 		as.stats.HugeBlocks += (end - start) / largePage
 	}
 }

@@ -470,9 +470,22 @@ func heapOf(maps string) uint64 {
 	return 0
 }
 
+// needLinux skips a test that compares with what the kernel does since a version.
+func needLinux(t *testing.T, major, minor int) {
+	t.Helper()
+	var u unix.Utsname
+	unix.Uname(&u)
+	var has [2]int
+	fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &has[0], &has[1])
+	if has[0] < major || has[0] == major && has[1] < minor {
+		t.Skipf("the host's kernel is %d.%d, and the rules are those of %d.%d", has[0], has[1], major, minor)
+	}
+}
+
 // TestNative compares random sequences. What Linux decides by whether a page has ever been touched is left out: whether VMAs
 // are merged (see shape), and with it what PROT_GROWSDOWN reaches.
 func TestNative(t *testing.T) {
+	needLinux(t, 6, 17) // mremap of several VMAs
 	runtime.LockOSThread()
 	dir := t.TempDir()
 	n := startNative(t, dir)

@@ -18,6 +18,7 @@ import (
 // TestPlacement maps without an address, with hints, and unmaps at random; where things go relative to the first mapping
 // must be where the kernel puts them. All are larger than the gaps that a native process has elsewhere.
 func TestPlacement(t *testing.T) {
+	needLinux(t, 6, 13) // alignment of large anonymous mappings
 	dir := t.TempDir()
 	n := startNative(t, dir)
 	for seed := range uint64(60) {

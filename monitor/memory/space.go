@@ -48,6 +48,7 @@ type AddressSpace struct {
 	slots  *slotSet
 	tables *tables
 	layout layout
+	huge   hugeCost
 	ahead  ahead
 	stats  Stats
 

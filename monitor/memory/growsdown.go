@@ -69,9 +69,9 @@ func (as *AddressSpace) syncDown(start, end uint64) {
 }
 
 func (as *AddressSpace) syncStart(p pos, v *VMA) {
-	bottom := as.cfg.MinAddr
+	bottom := uint64(0)
 	if prev, _ := as.vmas.before(p); prev != nil {
-		bottom = max(bottom, prev.End)
+		bottom = prev.End
 	}
 	start := v.Start
 	for start > bottom && hostMapped(start-pageSize) {

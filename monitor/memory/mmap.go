@@ -242,7 +242,8 @@ func (m *mapping) refusal(addr uint64) unix.Errno {
 	if m.hostFlags&unix.MAP_FIXED_NOREPLACE != 0 {
 		at = host(addr)
 	}
-	a, _, e := unix.Syscall6(unix.SYS_MMAP, at, uintptr(m.length), uintptr(hostProt(m.v.Prot)), uintptr(m.hostFlags), uintptr(m.fd), uintptr(m.off))
+	a, _, e := unix.Syscall6(unix.SYS_MMAP, at, uintptr(m.length), uintptr(hostProt(m.v.Prot)),
+		uintptr(m.hostFlags), uintptr(m.fd), uintptr(m.off))
 	if e != 0 {
 		return e
 	}

@@ -97,7 +97,9 @@ func New(c Config) (*AddressSpace, error) {
 }
 
 // errHeapInWindow: Go 1.26 puts its heap anywhere below 1<<46.
-var errHeapInWindow = fmt.Errorf("address space: the monitor's Go heap lies in the payload's window [%#x, %#x): it was started without hostcall's entry point, which keeps the window free; build with GOEXPERIMENT=norandomizedheapbase64",
+var errHeapInWindow = fmt.Errorf("address space: the monitor's Go heap lies in the payload's window [%#x, %#x): "+
+	"it was started without hostcall's entry point, which keeps the window free; "+
+	"call hostcall.Init first, or build with GOEXPERIMENT=norandomizedheapbase64",
 	uint64(usermem.Window), uint64(usermem.Window+usermem.Size))
 
 // Close unmaps the window and gives up host memory. The VM must not run any more.

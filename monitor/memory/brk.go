@@ -47,7 +47,7 @@ func (as *AddressSpace) growBrk(start, end uint64) unix.Errno {
 	if v := as.vmas.at(as.vmas.seek(start)); v != nil && end+pageSize > v.startGap() {
 		return unix.ENOMEM
 	}
-	if as.vmas.n > as.cfg.MaxMaps {
+	if as.vmas.n > as.maxMaps() {
 		return unix.ENOMEM
 	}
 	m := &mapping{length: end - start, fd: noFD, hostFlags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}

@@ -97,7 +97,7 @@ func (as *AddressSpace) FreeArea(size, align uint64) uint64 {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	a, ok := as.vmas.gapDown(pageSize, as.layout.mmapTop, pageUp(size), max(align, pageSize))
-	if !ok || a < as.cfg.MinAddr {
+	if !ok || as.tooLow(a) {
 		return 0
 	}
 	return a
@@ -114,8 +114,8 @@ func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, un
 		}
 		return hint, 0
 	}
-	if hint = pageDown(hint); hint != 0 && hint < as.cfg.MinAddr {
-		hint = pageUp(as.cfg.MinAddr)
+	if hint = pageDown(hint); hint != 0 && hint < lowAddr && hint < as.minAddr() {
+		hint = pageUp(as.minAddr())
 	}
 	lo, hi, up := uint64(pageSize), as.layout.mmapTop, false
 	if flags&unix.MAP_32BIT != 0 {
@@ -125,7 +125,7 @@ func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, un
 	}
 	if hint != 0 && flags&unix.MAP_32BIT == 0 || hint != 0 && hint+m.length <= hi {
 		at := alignUp(hint, align)
-		if at <= usermem.Size-m.length && at >= as.cfg.MinAddr && as.free(at, m.length) {
+		if at <= usermem.Size-m.length && as.free(at, m.length) {
 			return at, 0
 		}
 	}
@@ -148,6 +148,11 @@ func (as *AddressSpace) place(m *mapping, hint, flags, align uint64) (uint64, un
 		return a, 0
 	}
 	return 0, unix.ENOMEM
+}
+
+// tooLow tells whether addr may not be mapped: below vm.mmap_min_addr only who has CAP_SYS_RAWIO may (cap_mmap_addr).
+func (as *AddressSpace) tooLow(addr uint64) bool {
+	return addr < lowAddr && addr < as.minAddr() && !hasCapability(capSysRawIO)
 }
 
 // free tells whether [addr, addr+length) may be used for a hint: no VMA, and no guard gap of one.

@@ -98,7 +98,7 @@ func (as *AddressSpace) advise(addr, end, what uint64, a advice) unix.Errno {
 		}
 		as.disarmDiscarded(addr, end)
 	}
-	if as.vmas.n+as.cuts(addr, end) > as.cfg.MaxMaps && a.set|a.clear != 0 {
+	if as.vmas.n+as.cuts(addr, end) > as.maxMaps() && a.set|a.clear != 0 {
 		return unix.ENOMEM
 	}
 	e := hostAdvise(addr, end-addr, what)

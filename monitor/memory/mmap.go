@@ -182,7 +182,7 @@ func hugePage(flags uint64) uint64 {
 // mapAt finds the address and makes the mapping. as.mu is held.
 func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, unix.Errno) {
 	v := &m.v
-	if as.vmas.n >= as.cfg.MaxMaps {
+	if as.vmas.n >= as.maxMaps() {
 		return 0, unix.ENOMEM
 	}
 	addr, e := as.place(m, hint, flags, align)
@@ -196,7 +196,7 @@ func (as *AddressSpace) mapAt(m *mapping, hint, flags, align uint64) (uint64, un
 		}
 	}
 	end := addr + m.length
-	if addr < as.cfg.MinAddr {
+	if as.tooLow(addr) {
 		return 0, unix.EPERM
 	}
 	if flags&unix.MAP_FIXED_NOREPLACE != 0 && as.vmas.overlaps(addr, end) {
@@ -260,7 +260,7 @@ func (as *AddressSpace) mayReplace(start, end uint64, v *VMA) unix.Errno {
 		}
 		mapped += min(end, old.End) - max(start, old.Start)
 	}
-	if as.vmas.n+as.cuts(start, end) > as.cfg.MaxMaps {
+	if as.vmas.n+as.cuts(start, end) > as.maxMaps() {
 		return unix.ENOMEM
 	}
 	if !as.mayExpand(v, end-start-mapped) {
@@ -310,7 +310,7 @@ func (as *AddressSpace) munmap(addr, length uint64) unix.Errno {
 		}
 	}
 	// Linux refuses a split at the limit, even if the other side goes away.
-	if v := as.vmas.find(addr); v != nil && v.Start < addr && end < v.End && as.vmas.n >= as.cfg.MaxMaps {
+	if v := as.vmas.find(addr); v != nil && v.Start < addr && end < v.End && as.vmas.n >= as.maxMaps() {
 		return unix.ENOMEM
 	}
 	return as.unmap(addr, end)

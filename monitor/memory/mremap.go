@@ -58,7 +58,7 @@ func (as *AddressSpace) checkRemap(r *remap) unix.Errno {
 		r.dontUnmap() && r.oldLen != r.newLen,
 		r.old+r.oldLen > r.new && r.new+r.newLen > r.old:
 		return unix.EINVAL
-	case as.vmas.n+2 >= as.cfg.MaxMaps-3:
+	case as.vmas.n+2 >= as.maxMaps()-3:
 		return unix.ENOMEM
 	}
 	return 0
@@ -124,7 +124,7 @@ func (as *AddressSpace) placeAndMove(r *remap, v *VMA, hint uint64) (uint64, uni
 	if e != 0 {
 		return 0, e
 	}
-	if addr < as.cfg.MinAddr {
+	if as.tooLow(addr) {
 		return 0, unix.EPERM
 	}
 	r.new = addr
@@ -141,7 +141,7 @@ func (as *AddressSpace) remapTo(r *remap) (uint64, unix.Errno) {
 		return as.placeAndMove(r, v, r.new)
 	}
 	switch {
-	case r.new < as.cfg.MinAddr:
+	case as.tooLow(r.new):
 		return 0, unix.EPERM
 	case as.sealed(r.new, r.new+r.newLen):
 		return 0, unix.EPERM
@@ -173,7 +173,7 @@ func (as *AddressSpace) sealed(start, end uint64) bool {
 
 // moveAll is remap_move: each VMA within the old range goes to the same place of the new one.
 func (as *AddressSpace) moveAll(r *remap) unix.Errno {
-	if r.new < as.cfg.MinAddr {
+	if as.tooLow(r.new) {
 		return unix.EPERM
 	}
 	end := r.old + r.oldLen
@@ -202,7 +202,7 @@ func (as *AddressSpace) moveAll(r *remap) unix.Errno {
 // move moves [old, old+newLen), which starts within v, over what is at new, and unmaps the rest of [old, old+oldLen).
 // Everything lies within the payload's addresses.
 func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
-	if as.vmas.n >= as.cfg.MaxMaps-3 {
+	if as.vmas.n >= as.maxMaps()-3 {
 		return unix.ENOMEM
 	}
 	oldEnd, newEnd := r.old+r.oldLen, r.new+r.newLen

@@ -83,7 +83,7 @@ func (as *AddressSpace) protect(v *VMA, start, end uint64, prot uint32) unix.Err
 		return unix.EACCES
 	case v.Page != 0 && (start%v.Page != 0 || end%v.Page != 0):
 		return unix.EINVAL
-	case as.vmas.n+as.cuts(start, end) > as.cfg.MaxMaps:
+	case as.vmas.n+as.cuts(start, end) > as.maxMaps():
 		return unix.ENOMEM
 	}
 	if prot&protWrite != 0 && v.accountable() != (&VMA{Prot: prot, Flags: v.Flags}).accountable() &&

@@ -93,7 +93,7 @@ func (as *AddressSpace) Mseal(addr, length, flags uint64) uint64 {
 	if as.firstHole(addr, end) < end {
 		return result(0, unix.ENOMEM)
 	}
-	if as.vmas.n+as.cuts(addr, end) > as.cfg.MaxMaps {
+	if as.vmas.n+as.cuts(addr, end) > as.maxMaps() {
 		return result(0, unix.ENOMEM)
 	}
 	as.update(addr, end, func(v *VMA) { v.Flags |= Sealed })

@@ -55,14 +55,14 @@ func (as *AddressSpace) attach(m *mapping, id, addr, flags uint64, fixed bool) (
 			return 0, unix.EINVAL
 		}
 	}
-	if as.vmas.n >= as.cfg.MaxMaps {
+	if as.vmas.n >= as.maxMaps() {
 		return 0, unix.ENOMEM
 	}
 	addr, e := as.place(m, addr, mapFlags, pageSize)
 	if e != 0 {
 		return 0, e
 	}
-	if addr < as.cfg.MinAddr {
+	if as.tooLow(addr) {
 		return 0, unix.EPERM
 	}
 	if e := as.mayReplace(addr, addr+m.length, &m.v); e != 0 {

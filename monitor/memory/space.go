@@ -29,7 +29,7 @@ type Config struct {
 	Limit func(resource int) uint64
 	// Relocate, if not nil, moves a descriptor of the monitor's out of the payload's range and gives its new number.
 	Relocate func(fd int) (int, error)
-	// MinAddr is the lowest address that may be mapped (vm.mmap_min_addr); 0 means the host's value for this process.
+	// MinAddr is vm.mmap_min_addr; 0 means the host's.
 	MinAddr uint64
 	// MaxMaps is vm.max_map_count; 0 means the host's.
 	MaxMaps int
@@ -74,12 +74,6 @@ type AddressSpace struct {
 func New(c Config) (*AddressSpace, error) {
 	if c.Limit == nil {
 		c.Limit = hostLimit
-	}
-	if c.MinAddr == 0 {
-		c.MinAddr = sysctl("mmap_min_addr", 65536)
-	}
-	if c.MaxMaps == 0 {
-		c.MaxMaps = int(sysctl("max_map_count", 65530))
 	}
 	as := &AddressSpace{cfg: c, memFD: -1, reclaimAt: firstReclaim}
 	if inWindow(as) {
@@ -135,6 +129,32 @@ func hostLimit(resource int) uint64 {
 		return unix.RLIM_INFINITY
 	}
 	return r.Cur
+}
+
+// fewMaps is how many VMAs are below any limit, and lowAddr what is above any minimum: the host's values are read only when
+// they count, which is not while a program starts.
+const (
+	fewMaps = 1000
+	lowAddr = 1 << 20
+)
+
+// maxMaps is how many VMAs there may be.
+func (as *AddressSpace) maxMaps() int {
+	if as.cfg.MaxMaps == 0 {
+		if as.vmas.n < fewMaps {
+			return 2 * fewMaps
+		}
+		as.cfg.MaxMaps = int(sysctl("max_map_count", 65530))
+	}
+	return as.cfg.MaxMaps
+}
+
+// minAddr is vm.mmap_min_addr.
+func (as *AddressSpace) minAddr() uint64 {
+	if as.cfg.MinAddr == 0 {
+		as.cfg.MinAddr = max(sysctl("mmap_min_addr", 65536), pageSize)
+	}
+	return as.cfg.MinAddr
 }
 
 func sysctl(name string, otherwise uint64) uint64 {

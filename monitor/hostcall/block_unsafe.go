@@ -22,11 +22,13 @@ type Block struct {
 	nr     uint64 // system call
 	args   [6]uint64
 	result uint64
-	taken  uint32    // the handler took a signal: info
-	closed uint32    // SIGSEGV and SIGBUS are blocked in this thread: see payloadFault
-	tid    int32     // 0 if the block is free. Signal handlers of other threads read it
-	_      [36]byte  // info has cache lines of its own
-	info   [128]byte // siginfo
+	// blocked is what the payload blocks in this thread: SetBlocked. Signal handlers of other threads read it.
+	blocked uint64
+	taken   uint32    // the handler took a signal: info
+	closed  uint32    // SIGSEGV and SIGBUS are blocked in this thread: see payloadFault
+	tid     int32     // 0 if the block is free. Signal handlers of other threads read it
+	_       [28]byte  // info has cache lines of its own
+	info    [128]byte // siginfo
 }
 
 // arena holds all Blocks. used is the count of slots ever handed out, for findBlock, which a signal handler calls.
@@ -98,6 +100,10 @@ func allocate() *Block {
 	atomic.StoreUint32(&arena.used, n+1)
 	return blockAt(n)
 }
+
+// SetBlocked notes what the payload blocks in b's thread now (bit sig-1), for a SIGSEGV or SIGBUS that is sent to the
+// process: it goes to a thread that has it open. Called by that thread; nothing, until it is.
+func (b *Block) SetBlocked(mask uint64) { atomic.StoreUint64(&b.blocked, mask) }
 
 // Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that
 // are pending for the thread are lost when it ends, as on Linux.

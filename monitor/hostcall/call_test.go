@@ -293,8 +293,8 @@ func TestTemporaryMask(t *testing.T) {
 	}
 }
 
-// The handler leaves without rt_sigreturn, so the kernel still has the restart block: the sleep goes on where it was, not from the
-// start and not for ever.
+// The handler leaves without rt_sigreturn, so the kernel still has the restart block: the sleep goes on where it was,
+// not from the start and not for ever.
 func TestRestartBlock(t *testing.T) {
 	const span = 300 * time.Millisecond
 	sleep := unix.NsecToTimespec(int64(span))
@@ -353,7 +353,8 @@ func init() {
 	}
 }
 
-// No thread of the monitor is ever sent SIGURG by the runtime: one that stays pending would later pass for the payload's.
+// No thread of the monitor is ever sent SIGURG by the runtime: one that stays pending would later pass for the
+// payload's.
 func TestNoPreemptionSignals(t *testing.T) {
 	old := runtime.GOMAXPROCS(8)
 	defer runtime.GOMAXPROCS(old)

@@ -7,11 +7,11 @@ var fdBound, fdEnd uint64
 
 func roomForDescriptors()
 
-// FDBound separates the payload's descriptors (below) from the monitor's. It is the payload's RLIMIT_NOFILE, with room to
-// raise it to 32,768 if its hard limit allows: the kernel's table grows with the highest number in use, 8 bytes each. It is 0
-// if the entry could not find out.
+// FDBound separates the payload's descriptors (below) from the monitor's. It is the payload's RLIMIT_NOFILE, with room
+// to raise it to 32,768 if its hard limit allows: the kernel's table grows with the highest number in use, 8 bytes
+// each. It is 0 if the entry could not find out.
 func FDBound() int { return int(fdBound) }
 
-// FDEnd is where the monitor's descriptors end: 4,160 of them, or as many as a low hard limit that can't be raised leaves,
-// at worst half.
+// FDEnd is where the monitor's descriptors end: 4,160 of them, or as many as a low hard limit that can't be raised
+// leaves, at worst half.
 func FDEnd() int { return int(fdEnd) }

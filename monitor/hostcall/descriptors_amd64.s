@@ -8,9 +8,9 @@
 #define ROOMY         32768
 #define RESERVE       4160
 
-// roomForDescriptors decides which descriptors are the monitor's (fdBound and above) and makes the kernel grow the descriptor
-// table to hold them all. It is part of the entry: later, with threads that share the table, growing it waits for an RCU
-// grace period, 20 ms and more. It needs no g and changes BX and R15 not.
+// roomForDescriptors decides which descriptors are the monitor's (fdBound and above) and makes the kernel grow the
+// descriptor table to hold them all. It is part of the entry: later, with threads that share the table, growing it
+// waits for an RCU grace period, 20 ms and more. It needs no g and changes BX and R15 not.
 TEXT ·roomForDescriptors(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ $16, SP
 	MOVQ ·inheritedNofile+0(SB), R8 // soft

@@ -101,10 +101,12 @@ func TestSentFault(t *testing.T) {
 				if !open {
 					mask |= bit(sig)
 				}
+				payload(t).SetBlocked(bit(sig)) // another one, which the signal is not for
 				r, w := pipe(t)
 				var c byte
 				s := sleepIn(t, unix.SYS_READ, func(b *Block) uintptr {
 					SetMainThread(unix.Gettid())
+					b.SetBlocked(mask)
 					return b.Call(mask, unix.SYS_READ, uintptr(r), address(&c), 1, 0, 0, 0)
 				}, func(b *Block) uintptr {
 					info, ok := Dequeue(bit(sig))
@@ -216,8 +218,32 @@ func TestEndWithFaultPending(t *testing.T) {
 	}
 }
 
-// Processes send SIGSEGV and SIGBUS, to the process and to its threads, as fast as they can, while threads fault all the
-// time in copies and sleep in calls.
+// A thread ends with a SIGSEGV pending that was sent to the process: another thread gets it.
+func TestEndPassesFaultOn(t *testing.T) {
+	notUnderRace(t)
+	b := payload(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		b, err := New()
+		if err != nil {
+			t.Error(err)
+		}
+		send(os.Getpid(), unix.Gettid(), int(unix.SIGSEGV), 5)
+		b.Free()
+	}()
+	<-done
+	r := num(b.Call(quiet, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0))
+	info, ok := b.Signal()
+	if r != -513 || !ok || signo(&info) != int(unix.SIGSEGV) || head(&info).value != 5 {
+		t.Errorf("%d %v %s", r, ok, describe(&info))
+	}
+}
+
+// Processes send SIGSEGV and SIGBUS, to the process and to its threads, as fast as they can, while threads fault all
+// the time in copies and sleep in calls.
 func TestFaultHail(t *testing.T) {
 	notUnderRace(t)
 	stop := collectAlways()

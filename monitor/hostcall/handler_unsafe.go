@@ -41,8 +41,8 @@ func add32(p *uint32, delta uint32)
 
 func handlerAddresses() (handler, restorer uintptr)
 
-// SetMainThread names the payload thread that gets a SIGSEGV or SIGBUS which somebody sent to the process and which the
-// kernel gave to one of the monitor's own threads. It is the process's first thread, unless set.
+// SetMainThread names the payload thread that gets a SIGSEGV or SIGBUS which somebody sent to the process, if it has it
+// open. It is the process's first thread, unless set.
 func SetMainThread(tid int) { atomic.StoreInt32(&mainThread, int32(tid)) }
 
 // handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return
@@ -76,49 +76,85 @@ func handle(sig uintptr, info *[128]byte, uc *ucontext) uintptr {
 
 // payloadFault passes on a SIGSEGV or SIGBUS that somebody sent.
 //
-// In a payload thread it becomes pending: both signals are blocked and this one is sent to this thread again, so that
+// It becomes pending in a payload thread, by blocking the two there and sending it to that thread again, so that
 // KVM_RUN, Call, Dequeue, sigpending and signalfd all find it in the kernel's own queue. Until it is taken the thread
-// must not fault, for the kernel kills on a blocked fault: closedThreads. In any other thread it is sent to a payload
-// thread, where this happens.
+// must not fault, for the kernel kills on a blocked fault: closedThreads. What was sent to the process goes to a thread
+// that has it open, as on Linux; but where none has, it waits for one thread, not for the first to open it.
 //
 //go:nosplit
 //go:norace
 func payloadFault(sig uintptr, info *[128]byte, uc *ucontext) {
-	tid := gettid()
-	b := findBlock(int32(tid))
-	if b == nil {
+	tid := int32(gettid())
+	b := findBlock(tid)
+	if b == nil || sicode(info) != siTkill && b.blocked&bitOf(sig) != 0 {
 		wrap(info)
-		sendToPayload(sig, info)
-		return
+		if !sendAway(tid, sig, info) {
+			return
+		}
 	}
 	if b.closed == 0 {
 		b.closed = 1
 		add32(&closedThreads, 1)
 	}
 	uc.sigmask |= faultBits
-	raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, tid, sig, uintptr(unsafe.Pointer(info)), 0, 0)
+	sendTo(tid, sig, info)
 	if exit := retryTarget(uintptr(uc.rip)); exit != 0 {
 		uc.rip = uint64(exit)
 	}
 }
 
-// sendToPayload sends a signal to the main thread, or if that has ended, to the first payload thread that has not. With
-// no payload thread there is nobody whom the signal could concern.
+// sendAway sends a signal to the thread that it is for. It reports whether that is the calling one, and sends nothing
+// then. A thread that ends between the choice and the sending is not chosen again.
 //
 //go:nosplit
 //go:norace
-func sendToPayload(sig uintptr, info *[128]byte) {
-	tid := uintptr(mainThread)
-	for i, n := uint32(0), arena.used; ; i++ {
-		if findBlock(int32(tid)) != nil &&
-			raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, tid, sig, uintptr(unsafe.Pointer(info)), 0, 0) == 0 {
-			return
+func sendAway(self int32, sig uintptr, info *[128]byte) (keep bool) {
+	for range 3 {
+		to := choose(sig)
+		if to == self {
+			return true
 		}
-		if i >= n {
-			return
+		if to == 0 || sendTo(to, sig, info) == 0 {
+			break
 		}
-		tid = uintptr(blockAt(i).tid)
 	}
+	return false
+}
+
+//go:nosplit
+//go:norace
+func sendTo(tid int32, sig uintptr, info *[128]byte) uintptr {
+	return raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, uintptr(tid), sig, uintptr(unsafe.Pointer(info)), 0, 0)
+}
+
+// choose is the payload thread that a signal to the process is for: the main thread if it has it open, else any that
+// has, else the main thread, else any. 0 if there is none: then there is nobody whom the signal could concern.
+//
+//go:nosplit
+//go:norace
+func choose(sig uintptr) int32 {
+	var open, last, first int32
+	for i, n := uint32(0), arena.used; i < n; i++ {
+		b := blockAt(i)
+		tid := b.tid
+		if tid == 0 {
+			continue
+		}
+		last = tid
+		if tid == mainThread {
+			first = tid
+		}
+		if b.blocked&bitOf(sig) == 0 && open != mainThread {
+			open = tid
+		}
+	}
+	switch {
+	case open != 0:
+		return open
+	case first != 0:
+		return first
+	}
+	return last
 }
 
 // took notes that b's thread, which is the calling one, took a signal from the kernel's queue.
@@ -131,16 +167,20 @@ func (b *Block) took(sig int) {
 	}
 }
 
-// retire makes b's thread, which is the calling one, one of the monitor's own.
+// retire makes b's thread, which is the calling one, one of the monitor's own. What was sent to the process goes to
+// another thread, what was sent to this one is dropped, as when a thread ends.
 func (b *Block) retire() {
-	setMask(^uint64(0)) // a SIGSEGV that came with b half retired would be sent round in a circle
+	setMask(^uint64(0))
+	atomic.StoreInt32(&b.tid, 0)
 	if b.closed != 0 {
 		b.markOpen()
 	}
-	for ok := true; ok; {
-		_, ok = Dequeue(faultBits)
+	for info, ok := dequeue(faultBits); ok; info, ok = dequeue(faultBits) {
+		if sicode(&info) != siTkill {
+			wrap(&info)
+			sendAway(0, uintptr(signo(&info)), &info)
+		}
 	}
-	atomic.StoreInt32(&b.tid, 0)
 	setMask(threadMask)
 }
 

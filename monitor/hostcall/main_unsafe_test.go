@@ -14,7 +14,8 @@ func sendInfo(pid, tid, sig int, info *[128]byte) unix.Errno {
 
 func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
-// pages maps n fresh pages in the payload's window, where nobody else maps anything: what comes after them stays unmapped.
+// pages maps n fresh pages in the payload's window, where nobody else maps anything: what comes after them stays
+// unmapped.
 func pages(t testing.TB, n int) (mem []byte, addr uintptr) {
 	t.Helper()
 	size := uintptr(n * pageSize)

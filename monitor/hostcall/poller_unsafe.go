@@ -18,20 +18,21 @@ func noptrdata() (start, end uintptr)
 //go:linkname startPoller internal/poll.runtime_pollServerInit
 func startPoller()
 
-// pollerAtInit is movePoller's result. It runs before package os's init, which starts the poller if a standard file does not
-// block: this package does not import os, so the linker puts it first.
+// pollerAtInit is movePoller's result. It runs before package os's init, which starts the poller if a standard file
+// does not block: this package does not import os, so the linker puts it first.
 var pollerAtInit = movePoller()
 
-// movePoller starts the Go runtime's poller, which the runtime otherwise does at a time of its own (with the first timer, and
-// the memory scavenger has one), and moves its two descriptors out of the payload's range. The runtime gives no access to
-// the variables that hold them:
+// movePoller starts the Go runtime's poller, which the runtime otherwise does at a time of its own (with the first
+// timer, and the memory scavenger has one), and moves its two descriptors out of the payload's range. The runtime gives
+// no access to the variables that hold them:
 //
 //	epfd            int32, -1 before: found by the change
 //	netpollEventFd  uintptr: its address is the data that the poller registered its eventfd with
 //
-// Nobody polls yet: there is no timer and no file, for which a thread would (runtime.findRunnable); and if one did, it would have
-// the old numbers until closePoller, long after it has read a variable. Closing them does no harm then: what waits on an
-// open file goes on waiting, and a registration lives as long as the open file.
+// Hardly anybody polls yet: there is no timer and no file, for which a thread would (runtime.findRunnable), but sysmon
+// does in a process that is 10 ms old. So the old numbers stay good until closePoller, long after whoever has read a
+// variable has made its call. Closing them does no harm then: what waits on an open file goes on waiting, and a
+// registration lives as long as the open file.
 func movePoller() error {
 	if startVector == 0 || fdBound == 0 {
 		return nil // an ordinary process, or one without room: Init says so

@@ -1,7 +1,6 @@
 package hostcall
 
 import (
-	"runtime"
 	"sync/atomic"
 	"unsafe"
 
@@ -11,19 +10,23 @@ import (
 // Dequeue takes a signal of set (bit sig-1) that is pending for the calling thread or the process, in the kernel's
 // order, and never waits.
 func Dequeue(set uint64) (info [128]byte, ok bool) {
-	var zero unix.Timespec
-	r := raw6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&zero)), 8, 0, 0)
-	runtime.KeepAlive(&set)
-	if errno(r) != 0 {
-		return [128]byte{}, false
+	if info, ok = dequeue(set); !ok {
+		return info, false
 	}
 	unwrap(&info)
-	if isFault(r) && atomic.LoadUint32(&closedThreads) != 0 {
+	if sig := signo(&info); isFault(uintptr(sig)) && atomic.LoadUint32(&closedThreads) != 0 {
 		if b := findBlock(int32(gettid())); b != nil {
-			b.took(int(r))
+			b.took(sig)
 		}
 	}
 	return info, true
+}
+
+// dequeue is Dequeue without what goes with a SIGSEGV or SIGBUS.
+func dequeue(set uint64) (info [128]byte, ok bool) {
+	var zero unix.Timespec
+	r := raw6(unix.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&set)), uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&zero)), 8, 0, 0)
+	return info, errno(r) == 0
 }
 
 // Queue sends a siginfo of the payload's making to a thread of this process, or to the process if tid is 0:

@@ -24,6 +24,10 @@ func isFault(sig uintptr) bool { return sig == uintptr(unix.SIGSEGV) || sig == u
 
 //go:nosplit
 //go:norace
+func bitOf(sig uintptr) uint64 { return 1 << ((sig - 1) & 63) }
+
+//go:nosplit
+//go:norace
 func gettid() uintptr { return raw6(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0) }
 
 func errno(r uintptr) unix.Errno {

@@ -183,8 +183,8 @@ func TestInheritance(t *testing.T) {
 	}
 }
 
-// Signals that are pending from before the start, and blocked, reach the payload, with their siginfo: none is opened in any of
-// the runtime's threads, not even those that the runtime always opens.
+// Signals that are pending from before the start, and blocked, reach the payload, with their siginfo: none is opened in
+// any of the runtime's threads, not even those that the runtime always opens.
 func TestPendingSurvivesStart(t *testing.T) {
 	notUnderRace(t)
 	l := launch{

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These tests send a signal to a payload thread at each single instruction of the blocking stub and of the fault-safe accesses: a
-// child does the same thing over and over, and its parent lets it run to the start of the routine, steps it by ptrace, sends
-// the signal, and lets it go on.
+// These tests send a signal to a payload thread at each single instruction of the blocking stub and of the fault-safe
+// accesses: a child does the same thing over and over, and its parent lets it run to the start of the routine, steps it
+// by ptrace, sends the signal, and lets it go on.
 
 // stepScene is something that a child does under a signal at a chosen instruction.
 type stepScene struct {
@@ -321,8 +321,8 @@ func (tr *tracer) regs() (r unix.PtraceRegs) {
 	return r
 }
 
-// round lets the child, which is in its stop, run to the routine, steps it, sends the signal and lets it run to its next
-// stop. It tells whether the routine had not returned when the signal was sent.
+// round lets the child, which is in its stop, run to the routine, steps it, sends the signal and lets it run to its
+// next stop. It tells whether the routine had not returned when the signal was sent.
 func (tr *tracer) round(steps, sig int) (inside bool) {
 	tr.t.Helper()
 	back := tr.runTo()

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// collectAlways keeps the garbage collector going until the function that it returns is called, which tells how often it ran.
+// collectAlways keeps the garbage collector going until the function that it returns is called, which tells how often
+// it ran.
 func collectAlways() (stop func() uint32) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -38,8 +39,8 @@ func collectAlways() (stop func() uint32) {
 	}
 }
 
-// A hail of queued signals from other processes, on threads that do calls of all kinds, while the garbage collector runs: each
-// signal arrives exactly once, with its siginfo, in order; and no result is lost.
+// A hail of queued signals from other processes, on threads that do calls of all kinds, while the garbage collector
+// runs: each signal arrives exactly once, with its siginfo, in order; and no result is lost.
 const (
 	stressThreads = 6
 	stressSignals = 2000 // each thread
@@ -209,7 +210,8 @@ func TestHail(t *testing.T) {
 	t.Logf("%d collections; %v", stop(), sum)
 }
 
-// Many threads kick many threads. Each kicked thread sees that its counter has moved whenever it was kicked: no kick is lost.
+// Many threads kick many threads. Each kicked thread sees that its counter has moved whenever it was kicked: no kick is
+// lost.
 func TestKicks(t *testing.T) {
 	const targets, kickers, rounds = 8, 8, 500
 	stop := collectAlways()

@@ -4,7 +4,8 @@ package hostcall
 
 import "golang.org/x/sys/unix"
 
-// The payload's window of host addresses; package usermem names it for everybody else. window_amd64.s has the same numbers.
+// The payload's window of host addresses; package usermem names it for everybody else. window_amd64.s has the same
+// numbers.
 const (
 	windowStart = 0x1000_0000_0000
 	windowSize  = 0x6000_0000_0000

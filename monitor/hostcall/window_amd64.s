@@ -7,8 +7,8 @@
 #define WINDOW_SIZE           0x600000000000
 
 // reserveWindow keeps Go's heap, whose base is random (GOEXPERIMENT randomizedheapbase64), and everything else that the
-// runtime maps at its start, out of the payload's window. Init gives the reservation up. It is part of the entry: it needs no
-// g and changes BX and R15 not. A failure shows in memory.New.
+// runtime maps at its start, out of the payload's window. Init gives the reservation up. It is part of the entry: it
+// needs no g and changes BX and R15 not. A failure shows in memory.New.
 TEXT ·reserveWindow(SB),NOSPLIT|NOFRAME,$0-0
 	MOVQ $SYS_mmap, AX
 	MOVQ $WINDOW, DI

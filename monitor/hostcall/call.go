@@ -41,9 +41,11 @@ func Raw(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
 // The result is the kernel's, with these for a call that a signal ended:
 //
 //	-513 ERESTARTNOINTR  the signal came before the call began: nothing has happened
-//	-512 ERESTARTSYS     the kernel would restart it under SA_RESTART (it ended with ERESTARTSYS or ERESTARTNOINTR)
-//	-4   EINTR           it ended with EINTR, ERESTARTNOHAND or ERESTART_RESTARTBLOCK. In the last case the kernel still has the
-//	                     restart block: Call(mask, SYS_RESTART_SYSCALL) goes on with it, as long as this thread has not slept in another such call
+//	-512 ERESTARTSYS     the kernel would restart it under SA_RESTART (ERESTARTSYS or ERESTARTNOINTR)
+//	-4   EINTR           it ended with EINTR, ERESTARTNOHAND or ERESTART_RESTARTBLOCK
+//
+// In the last case the kernel keeps the restart block: Call(mask, SYS_RESTART_SYSCALL) goes on with the sleep, as long as
+// this thread has not slept in another such call since.
 //
 // Any other result stands, whether Signal has a signal or not: it came after the call had ended. So each signal taken
 // is taken once and no result is ever lost.

@@ -3,7 +3,7 @@
 package hostcall
 
 // fdBound and fdEnd are set by the entry, and read-only afterwards.
-var fdBound, fdEnd uint64
+var fdBound, fdEnd, closedStandard uint64
 
 func roomForDescriptors()
 
@@ -15,3 +15,7 @@ func FDBound() int { return int(fdBound) }
 // FDEnd is where the monitor's descriptors end: 4,160 of them, or as many as a low hard limit that can't be raised
 // leaves, at worst half.
 func FDEnd() int { return int(fdEnd) }
+
+// InheritedClosed tells which of descriptors 0, 1 and 2 were closed when this process was started (bit N). Go's runtime has
+// opened /dev/null in their place.
+func InheritedClosed() uint64 { return closedStandard }

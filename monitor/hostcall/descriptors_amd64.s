@@ -2,6 +2,8 @@
 
 #define SYS_close     3
 #define SYS_dup2      33
+#define SYS_fcntl     72
+#define F_GETFD       1
 #define SYS_eventfd2  290
 #define SYS_prlimit64 302
 #define RLIMIT_NOFILE 7
@@ -13,6 +15,26 @@
 // waits for an RCU grace period, 20 ms and more. It needs no g and changes BX and R15 not.
 TEXT ·roomForDescriptors(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ $16, SP
+
+	// Which standard files are closed: the runtime opens /dev/null in their place.
+	XORL R12, R12
+	XORL R13, R13
+
+standard:
+	MOVQ $SYS_fcntl, AX
+	MOVQ R12, DI
+	MOVQ $F_GETFD, SI
+	SYSCALL
+	TESTQ AX, AX
+	JGE  open
+	BTSQ R12, R13
+
+open:
+	INCQ R12
+	CMPQ R12, $3
+	JCS  standard
+	MOVQ R13, ·closedStandard(SB)
+
 	MOVQ ·inheritedNofile+0(SB), R8 // soft
 	MOVQ ·inheritedNofile+8(SB), R9 // hard
 

@@ -11,21 +11,21 @@
 //
 // # What holds
 //
-//  1. In every thread of the process every signal is blocked, from the first instruction on, but SIGSEGV and SIGBUS, which the
-//     accesses need. (Go would open a dozen in each thread it starts: the entry edits its table, see patchSigtable.)
-//  2. Signals of the payload therefore wait in the kernel's queues. They leave them in three ways: in the blocking stub, whose
-//     handler takes exactly one and records its siginfo; by KVM_RUN's own mask, which ends it and leaves the signal there;
-//     and by Dequeue.
-//  3. A call of the stub that a signal kept from beginning had no effect, and says so. Any other happened once, and its result
-//     is there, with or without a signal.
-//  4. A SIGSEGV or SIGBUS with si_code > 0 is a fault of the thread; any other was sent by somebody and is the payload's. It
-//     is put back into the kernel's queue: see payloadFault.
+//  1. In every thread of the process every signal is blocked, from the first instruction on, but SIGSEGV and SIGBUS,
+//     which the accesses need. (Go would open a dozen in each thread it starts: see patchSigtable.)
+//  2. Signals of the payload therefore wait in the kernel's queues. They leave them in three ways: in the blocking stub,
+//     whose handler takes exactly one and records its siginfo; by KVM_RUN's own mask, which ends it and leaves the
+//     signal there; and by Dequeue.
+//  3. A call of the stub that a signal kept from beginning had no effect, and says so. Any other happened once, and its
+//     result is there, with or without a signal.
+//  4. A SIGSEGV or SIGBUS with si_code > 0 is a fault of the thread; any other was sent by somebody and is the
+//     payload's. It is put back into the kernel's queue: see payloadFault.
 //  5. The Go runtime sends no signals (asyncpreemptoff): a SIGURG is always the payload's.
 //
 // # Rules for a monitor
 //
-//   - No os/signal, no CPU profile, no syscall.AllThreadsSyscall (nor syscall.Setuid and its kin, which use it and would wait for
-//     ever): all of them need open signals.
+//   - No os/signal, no CPU profile, no syscall.AllThreadsSyscall (nor syscall.Setuid and its kin, which use it and would
+//     wait for ever): all of them need open signals.
 //   - A tight loop without calls delays garbage collection: nothing preempts it.
 //   - Children made by os/exec inherit the mask of the thread that starts them: all blocked.
 //   - os.Environ is not the payload's environment, Environ is.
@@ -35,8 +35,9 @@
 //
 // # Limits
 //
-// Without the entry in the file (go test, go install), signals that arrive before Init has executed the program again find Go's
-// defaults, and what Go's start-up does to mask and dispositions is lost: see InheritedMask and InheritedIgnored.
+// Without the entry in the file (go test, go install), signals that arrive before Init has executed the program again
+// find Go's defaults, and what Go's start-up does to mask and dispositions is lost: see InheritedMask and
+// InheritedIgnored.
 //
 // A SIGSEGV or SIGBUS that is blocked and pending when a monitor is executed ends it.
 //

@@ -39,7 +39,7 @@ func startDebuggee(t *testing.T, path string, flags []string, args ...string) *d
 	t.Helper()
 	d := &debuggee{t: t, path: path, ready: make(chan struct{}), done: make(chan struct{})}
 	argv := append(append(append([]string{"run"}, flags...), "--", path), args...)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	d.cmd = exec.CommandContext(ctx, kmdev, argv...)
 	d.cmd.Env = command{}.environment()
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

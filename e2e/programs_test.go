@@ -20,8 +20,6 @@ type program struct {
 	stdin string
 	// files the program makes in $DIR, compared too
 	makes []string
-	// unpack compares the decompressed contents of what it makes
-	unpack bool
 }
 
 const pythonThreads = `

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"kmdev/fixtures"
@@ -110,30 +110,42 @@ func (s stock) compare(t *testing.T, after stock) {
 	}
 }
 
-// TestEndsWithItsParts: killing the supervisor or the monitor of a debugged
-// payload leaves neither behind.
-func TestEndsWithItsParts(t *testing.T) {
-	for _, victim := range []string{"supervisor", "monitor"} {
-		t.Run(victim, func(t *testing.T) {
-			before := takeStock(t)
-			d := startDebuggee(t, fixtures.Build(t, "dbg_loop", fixtures.GlibcStatic), onG0, "sleep")
-			tr := d.session("break doze", "continue", "python print('pid', gdb.selected_inferior().pid)", "disconnect")
-			var pid int
-			if _, err := fmt.Sscanf(strings.TrimSpace(tr.after("python print('pid', gdb.selected_inferior().pid)", 1)), "pid %d", &pid); err != nil {
-				t.Fatalf("no pid: %v\n%s", err, tr.text)
-			}
-			if victim == "supervisor" {
-				pid = d.cmd.Process.Pid
-			}
-			process, err := os.FindProcess(pid)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := process.Kill(); err != nil {
-				t.Fatalf("kill %s: %v", strconv.Itoa(pid), err)
-			}
-			d.ends("signal 9")
-			before.compare(t, takeStock(t))
-		})
+// TestMonitorKilled: the supervisor ends as the payload does, whatever killed it.
+func TestMonitorKilled(t *testing.T) {
+	before := takeStock(t)
+	d := startDebuggee(t, fixtures.Build(t, "dbg_loop", fixtures.GlibcStatic), onG0, "sleep")
+	kill(t, d.inferior("break doze"))
+	d.ends("signal 9")
+	before.compare(t, takeStock(t))
+}
+
+// TestSupervisorKilled: a debugger that dies leaves the payload to run on, without its breakpoints.
+func TestSupervisorKilled(t *testing.T) {
+	before := takeStock(t)
+	d := startDebuggee(t, fixtures.Build(t, "dbg_basic", fixtures.GlibcStatic), onG0)
+	d.inferior("break with_locals")
+	kill(t, d.cmd.Process.Pid)
+	<-d.done // when the payload has closed its output, too
+	if !strings.Contains(d.output(), "bye now") {
+		t.Errorf("the payload did not run to its end:\n%s", d.output())
+	}
+	before.compare(t, takeStock(t))
+}
+
+// inferior runs to a breakpoint, disconnects and returns the payload's pid.
+func (d *debuggee) inferior(breakpoint string) (pid int) {
+	d.t.Helper()
+	const ask = "python print('pid', gdb.selected_inferior().pid)"
+	tr := d.session(breakpoint, "continue", ask, "disconnect")
+	if _, err := fmt.Sscanf(strings.TrimSpace(tr.after(ask, 1)), "pid %d", &pid); err != nil {
+		d.t.Fatalf("no pid: %v\n%s", err, tr.text)
+	}
+	return pid
+}
+
+func kill(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatalf("kill %d: %v", pid, err)
 	}
 }

@@ -110,6 +110,11 @@ func (m *Machine) Run(channel int) error {
 			unix.Close(fd)
 		}()
 	}
+	for fd := range 3 {
+		if hostcall.InheritedClosed()>>fd&1 != 0 {
+			unix.Close(fd)
+		}
+	}
 	if m.opts.Wait {
 		t.haltFor(debug.Stop{Reason: debug.StopStart})
 	}

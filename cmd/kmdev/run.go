@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"kmdev/monitor"
 	"kmdev/monitor/debug"
 	"kmdev/monitor/hostcall"
@@ -159,7 +161,7 @@ func (c *runConfig) runHere(payload []string) int {
 	if err := hostcall.Init(); err != nil {
 		return complain(exitKMDEVError, "%v", err)
 	}
-	c.opts.Log = newLog(os.Stderr, c.level)
+	c.opts.Log = newLog(logFile(), c.level)
 	c.opts.Path, c.opts.Args, c.opts.Env = payload[0], slices.Clone(payload), hostcall.Environ()
 	if c.argv0 != "" {
 		c.opts.Args[0] = c.argv0
@@ -178,6 +180,23 @@ func (c *runConfig) runHere(payload []string) int {
 	}
 	return complain(runFailure(err), "%v", err)
 }
+
+// logFile is standard error, on a descriptor that the payload can neither close nor put something else behind.
+func logFile() io.Writer {
+	if hostcall.InheritedClosed()&(1<<2) != 0 {
+		return io.Discard
+	}
+	fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, hostcall.FDBound())
+	if err != nil {
+		return os.Stderr
+	}
+	return fdWriter(fd)
+}
+
+// fdWriter writes without Go's poller and without a finalizer.
+type fdWriter int
+
+func (fd fdWriter) Write(p []byte) (int, error) { return unix.Write(int(fd), p) }
 
 // lookPath finds a bare name the way a shell does: in the working directory last of all, so that kmdev run hello.km works.
 func lookPath(name string) string {

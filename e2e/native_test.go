@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -143,10 +144,17 @@ func TestFixturesListed(t *testing.T) {
 	for _, f := range nativeEqual {
 		listed[f.name] = true
 	}
+	readme, err := os.ReadFile("../fixtures/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, ext := range []string{".c", ".cc", ".s", ".go", ".rs"} {
 		for _, name := range fixtures.Names(ext) {
 			if !listed[name] && !strings.HasPrefix(name, "bench") {
 				t.Errorf("fixtures/src/%s%s is in no test's table", name, ext)
+			}
+			if !strings.Contains(string(readme), "\n| "+name+" | ") {
+				t.Errorf("fixtures/README.md does not list %s", name)
 			}
 		}
 	}

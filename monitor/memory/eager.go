@@ -1,19 +1,24 @@
 package memory
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+
+	"golang.org/x/sys/unix"
+)
 
 // populateWindow populates a window unless mappings have changed since it was chosen: then it is left to KVM. Without the
 // lock, since it may take long.
 func (as *AddressSpace) populateWindow(w window) {
-	if as.generation.Load() != w.generation {
+	if w.end-w.start <= pageSize || as.generation.Load() != w.generation {
 		return
 	}
-	if w.advice == unix.MADV_POPULATE_READ && !cached(w.start, w.end) {
+	if w.advice == unix.MADV_POPULATE_READ {
+		populateCached(w.start, w.end)
 		return
 	}
 	before := threadTime()
 	hostAdvise(w.start, w.end-w.start, w.advice)
-	if w.advice == unix.MADV_POPULATE_WRITE && w.end-w.start >= measurable {
+	if w.end-w.start >= measurable {
 		spent := threadTime() - before
 		as.mu.Lock()
 		as.huge.measured(w, spent)
@@ -43,6 +48,32 @@ func (as *AddressSpace) populate(start, length uint64, write bool) {
 	hostAdvise(start, length, advice)
 }
 
+// maxRuns is how many runs of pages populateCached brings in one by one.
+const maxRuns = 16
+
+// populateCached maps what the page cache has of a file mapping's range, of at most eagerFile bytes. It does not wait for
+// the file.
+func populateCached(start, end uint64) {
+	var buf [eagerFile / pageSize]byte
+	vec := buf[:min((end-start)/pageSize, uint64(len(buf)))]
+	if !resident(start, vec) {
+		return
+	}
+	for runs := 0; runs < maxRuns; runs++ {
+		skip := bytes.IndexByte(vec, 1)
+		if skip < 0 {
+			return
+		}
+		start, vec = start+uint64(skip)*pageSize, vec[skip:]
+		n := bytes.IndexByte(vec, 0)
+		if n < 0 {
+			n = len(vec)
+		}
+		hostAdvise(start, uint64(n)*pageSize, unix.MADV_POPULATE_READ)
+		start, vec = start+uint64(n)*pageSize, vec[n:]
+	}
+}
+
 // Sizes in bytes up to which entries are made when memory is mapped instead of when it is touched.
 const (
 	eagerAnon = 4 * pageSize
@@ -64,9 +95,10 @@ func (as *AddressSpace) eager(v *VMA, start, end uint64) {
 		if end = min(end, v.extent()); end <= start || end-start > eagerFile {
 			return
 		}
-		// A private writable mapping is not copied now: until it is written to, writes to the file show in it.
-		if v.Flags&Shared == 0 && !as.cfg.NoAhead && cached(start, end) {
-			as.populate(start, end-start, false)
+		// A private writable mapping is not copied now: until it is written to, writes to the file show in it. And nothing
+		// is read from the file under the lock.
+		if v.Flags&Shared == 0 && !as.cfg.NoAhead {
+			populateCached(start, end)
 		}
 	case n > eagerAnon || v.Flags&Shared != 0:
 		return

@@ -9,12 +9,9 @@ import (
 )
 
 // disarm removes the entries of [start, end). The caller changes the host mapping next.
-func (as *AddressSpace) disarm(start, end uint64) unix.Errno {
-	if as.tables.clear(start, end) != nil {
-		return unix.ENOMEM
-	}
+func (as *AddressSpace) disarm(start, end uint64) {
+	as.tables.clear(start, end)
 	as.ahead.release(start, end)
-	return 0
 }
 
 // install makes entries for [start, end), which lies within v, and the slots they need.
@@ -26,7 +23,7 @@ func (as *AddressSpace) install(v *VMA, start, end uint64) error {
 	if v.hostBacked() {
 		return as.tables.set(start, end, v.GPA+start-v.Start, bits)
 	}
-	for start < end {
+	for again := false; start < end; {
 		s := as.slots.find(start)
 		if s == nil {
 			var err error
@@ -35,10 +32,16 @@ func (as *AddressSpace) install(v *VMA, start, end uint64) error {
 			}
 		}
 		stop := min(end, s.end())
-		if err := as.tables.set(start, stop, s.gpa+start-s.gva, bits); err != nil {
+		err := as.tables.set(start, stop, s.gpa+start-s.gva, bits)
+		if err == nil {
+			start = stop
+			continue
+		}
+		// Page tables need slots too.
+		if again || as.evict() != nil {
 			return err
 		}
-		start = stop
+		again = true
 	}
 	return nil
 }
@@ -47,8 +50,8 @@ func (as *AddressSpace) install(v *VMA, start, end uint64) error {
 func (as *AddressSpace) newSlot(gva uint64, v *VMA) (*slot, error) {
 	base, size := as.slots.chunkFor(gva, v.Start, v.End)
 	s, err := as.slots.add(base, size)
-	if err == errNoSlots {
-		if err = as.evict(gva); err != nil {
+	if err != nil {
+		if as.evict() != nil {
 			return nil, err
 		}
 		s, err = as.slots.add(alignDown(gva, firstSlotSize), firstSlotSize)
@@ -89,26 +92,24 @@ func (as *AddressSpace) reclaim() {
 
 func (as *AddressSpace) reclaimSlots() int { return max(as.reclaimCount, maxIdleSlots) }
 
-// evict deletes slots so that one more can be made for gva: idle ones, or if there are none, half of all.
-func (as *AddressSpace) evict(gva uint64) error {
+// evict deletes slots so that more can be made: idle ones, or if there are none, half of all.
+func (as *AddressSpace) evict() error {
 	if as.dropSlots(as.idle) > 0 {
 		return nil
 	}
 	i := as.stats.Evictions // not always the same half
-	var err error
 	n := as.dropSlots(func(s *slot) bool {
-		i++
-		if i%2 == 0 || err != nil {
+		if i++; i%2 == 0 && len(as.slots.byAddr) > 1 {
 			return false
 		}
-		err = as.tables.clear(s.gva, s.end())
-		return err == nil
+		as.tables.clear(s.gva, s.end())
+		return true
 	})
 	as.stats.Evictions += uint64(n)
 	if n == 0 {
 		return errNoSlots
 	}
-	return err
+	return nil
 }
 
 func (as *AddressSpace) dropSlots(gone func(*slot) bool) int {

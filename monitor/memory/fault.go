@@ -48,38 +48,78 @@ type spurious struct {
 	n                int
 }
 
-// Fault decides on the payload's page fault at gva with the CPU's error code. rsp is its stack pointer. On the vCPU's
-// thread, outside the guest.
+// Fault decides on the payload's page fault at gva with the CPU's error code. rsp is its stack pointer, which Linux does not
+// look at either. On the vCPU's thread, outside the guest.
 func (as *AddressSpace) Fault(gva, code, rsp uint64) FaultResult {
 	if gva >= usermem.Size {
 		return mapErr
 	}
-	as.mu.Lock()
-	as.stats.Faults++
-	v := as.vmas.find(gva)
-	if v == nil {
-		if v = as.growDown(gva); v == nil {
-			as.mu.Unlock()
-			return mapErr
-		}
-	}
-	need := uint32(protRead)
+	f := fault{page: pageDown(gva), need: protRead}
 	switch {
 	case code&faultFetch != 0:
-		need = protExec
+		f.need = protExec
 	case code&faultWrite != 0:
-		need = protWrite
+		f.need = protWrite
 	}
-	if !allows(v.Prot, need) {
+	for {
+		r, again := as.tryFault(&f)
+		if !again {
+			return r
+		}
+	}
+}
+
+// fault is a page fault being decided on.
+type fault struct {
+	page uint64
+	need uint32 // the right it needs
+	// probed tells that the host has been asked for the page while the address space was at generation.
+	probed     bool
+	generation uint64
+	answer     FaultResult
+}
+
+// tryFault decides on f. If the host must be asked for the page first, which may take long and wait for other threads of the
+// payload (a file system may be one), it does that without the lock, and again is true.
+func (as *AddressSpace) tryFault(f *fault) (r FaultResult, again bool) {
+	as.mu.Lock()
+	if !f.probed {
+		as.stats.Faults++
+	}
+	v := as.vmas.find(f.page)
+	if v == nil {
+		v = as.growDown(f.page)
+	}
+	switch {
+	case v == nil:
+		r = mapErr
+	case !allows(v.Prot, f.need):
+		r = accErr
+	case as.mustProbe(v, f):
+		seen, copied := as.generation.Load(), *v
 		as.mu.Unlock()
-		return accErr
-	}
-	r, w := as.resolve(v, gva, need)
-	as.mu.Unlock()
-	if w.end-w.start > pageSize {
+		f.probed, f.generation, f.answer = true, seen, probe(&copied, f.page, f.need)
+		return r, true
+	case f.probed && !f.answer.Resolved():
+		r = f.answer
+	default:
+		var w window
+		r, w = as.resolve(v, f)
+		as.mu.Unlock()
 		as.populateWindow(w)
+		return r, false
 	}
-	return r
+	as.mu.Unlock()
+	return r, false
+}
+
+// mustProbe tells whether only the host knows if there is anything at f's page.
+func (as *AddressSpace) mustProbe(v *VMA, f *fault) bool {
+	if f.probed && f.generation == as.generation.Load() || !as.probing && f.page < v.extent() && !v.hostBacked() {
+		return false
+	}
+	as.stats.Probes++
+	return true
 }
 
 // allows tells whether x86 page tables for prot grant the access.
@@ -90,19 +130,13 @@ func allows(prot, need uint32) bool {
 	return prot&need != 0
 }
 
-// resolve makes the entry for gva, which v allows. as.mu is held.
-func (as *AddressSpace) resolve(v *VMA, gva uint64, need uint32) (FaultResult, window) {
-	page := pageDown(gva)
-	if e, _ := as.tables.entry(page); e != 0 {
-		return as.spuriousFault(page), window{}
+// resolve makes the entry for f's page, which v allows. as.mu is held.
+func (as *AddressSpace) resolve(v *VMA, f *fault) (FaultResult, window) {
+	if e, _ := as.tables.entry(f.page); e != 0 {
+		return as.spuriousFault(f.page), window{}
 	}
-	if as.probing || page >= v.extent() || v.hostBacked() {
-		if r := as.probe(v, page, need); !r.Resolved() {
-			return r, window{}
-		}
-	}
-	start, end, w := as.choose(v, page, need)
-	if as.install(v, start, end) != nil && as.install(v, page, page+pageSize) != nil {
+	start, end, w := as.choose(v, f.page, f.need)
+	if as.install(v, start, end) != nil && as.install(v, f.page, f.page+pageSize) != nil {
 		return FaultResult{unix.SIGBUS, BusObjErr}, window{}
 	}
 	as.stats.Installs++
@@ -129,12 +163,11 @@ func (as *AddressSpace) spuriousFault(page uint64) FaultResult {
 }
 
 // probe finds out whether the host can provide the page for the access: a file may end before it, its medium may fail.
-func (as *AddressSpace) probe(v *VMA, page uint64, need uint32) FaultResult {
+func probe(v *VMA, page uint64, need uint32) FaultResult {
 	advice := uint64(unix.MADV_POPULATE_READ)
 	if need == protWrite {
 		advice = unix.MADV_POPULATE_WRITE
 	}
-	as.stats.Probes++
 	if v.hostBacked() {
 		if !v.readable(page) {
 			return busErr
@@ -166,9 +199,7 @@ func (as *AddressSpace) Revalidate(seen uint64) bool {
 		return false
 	}
 	as.probing = true
-	if as.tables.clear(0, usermem.Size) != nil {
-		return false
-	}
+	as.tables.clear(0, usermem.Size)
 	as.changed()
 	return true
 }

@@ -213,13 +213,9 @@ func (as *AddressSpace) move(r *remap, v *VMA) unix.Errno {
 	if w.Flags&File == 0 && !inUse {
 		w.Offset = r.new
 	}
-	if e := as.disarm(r.new, newEnd); e != 0 {
-		return e
-	}
+	as.disarm(r.new, newEnd)
 	as.ahead.move(r.old, oldEnd, r.new)
-	if as.tables.clear(r.old, oldEnd) != nil {
-		return unix.ENOMEM
-	}
+	as.tables.clear(r.old, oldEnd)
 	if e := as.hostMove(r, v); e != 0 {
 		as.dropUnmapped(r.new, newEnd)
 		as.dropUnmapped(min(r.old+r.newLen, oldEnd), oldEnd)

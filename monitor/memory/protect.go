@@ -109,9 +109,7 @@ func (as *AddressSpace) reprotect(v *VMA, start, end uint64, prot uint32) unix.E
 	loses := old != meet(old, now)
 	gains := now != meet(old, now)
 	if loses {
-		if err := as.tables.change(start, end, func(b uint64) uint64 { return meet(b, now) }); err != nil {
-			return unix.ENOMEM
-		}
+		as.tables.change(start, end, func(b uint64) uint64 { return meet(b, now) })
 	}
 	e := as.hostReprotect(v, start, end, prot, loses)
 	if e != 0 {
@@ -119,9 +117,7 @@ func (as *AddressSpace) reprotect(v *VMA, start, end uint64, prot uint32) unix.E
 		gains = loses
 	}
 	if gains {
-		if err := as.tables.change(start, end, func(uint64) uint64 { return now }); err != nil && e == 0 {
-			e = unix.ENOMEM
-		}
+		as.tables.change(start, end, func(uint64) uint64 { return now })
 	}
 	return e
 }

@@ -66,9 +66,7 @@ func (as *AddressSpace) RemapFilePages(addr, size, prot, pgoff, flags uint64) ui
 			return result(0, unix.EINVAL)
 		}
 	}
-	if e := as.disarm(start, end); e != 0 {
-		return result(0, e)
-	}
+	as.disarm(start, end)
 	_, _, e := unix.Syscall6(unix.SYS_REMAP_FILE_PAGES, host(start), uintptr(size), 0, uintptr(pgoff), uintptr(flags), 0)
 	as.changed()
 	if e == 0 {

@@ -6,24 +6,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cached tells whether at least three quarters of a file mapping's range, of which it looks at the first 4 MiB, are in the
-// page cache. Where the host won't tell (a file of somebody else's), it says that all is.
-func cached(start, end uint64) bool {
-	var vec [eagerFile / pageSize]byte
-	n := min((end-start)/pageSize, uint64(len(vec)))
-	if _, _, e := unix.Syscall(unix.SYS_MINCORE, host(start), uintptr(n*pageSize), uintptr(unsafe.Pointer(&vec[0]))); e != 0 {
-		return false
+// resident asks the host which of the first len(vec) pages from gva on are in memory. Of a file that is somebody else's the
+// host says that all are.
+func resident(gva uint64, vec []byte) bool {
+	_, _, e := unix.Syscall(unix.SYS_MINCORE, host(gva), uintptr(len(vec)*pageSize), uintptr(unsafe.Pointer(unsafe.SliceData(vec))))
+	for i := range vec {
+		vec[i] &= 1 // the other bits are reserved
 	}
-	in := uint64(0)
-	for _, b := range vec[:n] {
-		in += uint64(b & 1)
-	}
-	return in*4 >= n*3
+	return e == 0
 }
 
 // hostMapped tells whether the host maps the page at gva.
 func hostMapped(gva uint64) bool {
-	var vec byte
-	_, _, e := unix.Syscall(unix.SYS_MINCORE, host(gva), pageSize, uintptr(unsafe.Pointer(&vec)))
-	return e == 0
+	var vec [1]byte
+	return resident(gva, vec[:])
 }

@@ -219,13 +219,14 @@ func (t *tables) setSmall(gva, end, e uint64) error {
 	return nil
 }
 
-// change gives every present entry within [gva, end) the bits f makes of its own; 0 removes it.
-func (t *tables) change(gva, end uint64, f func(bits uint64) uint64) error {
-	return t.changeIn(t.root, 4, gva, end, f)
+// change gives every present entry within [gva, end) the bits f makes of its own; 0 removes it. It can't fail: a 2 MiB entry
+// that can't be split for want of memory is removed.
+func (t *tables) change(gva, end uint64, f func(bits uint64) uint64) {
+	t.changeIn(t.root, 4, gva, end, f)
 }
 
 // clear removes the entries within [gva, end), and what is known of touches in tables they were in.
-func (t *tables) clear(gva, end uint64) error { return t.changeIn(t.root, 4, gva, end, nil) }
+func (t *tables) clear(gva, end uint64) { t.changeIn(t.root, 4, gva, end, nil) }
 
 // edit gives entry e, which maps one whole leaf, the bits f makes of its own; nil and 0 remove it.
 func edit(e uint64, f func(uint64) uint64) uint64 {
@@ -238,7 +239,7 @@ func edit(e uint64, f func(uint64) uint64) uint64 {
 	return 0
 }
 
-func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint64) uint64) error {
+func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint64) uint64) {
 	tab, info := t.pool.at(gpa)
 	step := uint64(1) << shift(level)
 	if f == nil {
@@ -250,29 +251,21 @@ func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint6
 		switch {
 		case e == 0:
 		case level == 1 || e&guest.Large != 0 && stop-gva == step:
-			n := edit(e, f)
-			if n != e {
-				tab[i] = n
-			}
-			if n == 0 {
-				info.used--
-				t.pages -= step / pageSize
-			}
+			t.changeLeaf(tab, info, i, step, edit(e, f))
 		case e&guest.Large != 0:
 			if edit(e, f) == e {
 				break
 			}
 			next, err := t.splitLarge(tab, i, gva, e)
 			if err != nil {
-				return err
+				t.changeLeaf(tab, info, i, step, 0)
+				break
 			}
 			e = next | dirBits
 			fallthrough
 		default:
 			next := e & frameMask
-			if err := t.changeIn(next, level-1, gva, stop, f); err != nil {
-				return err
-			}
+			t.changeIn(next, level-1, gva, stop, f)
 			if _, n := t.pool.at(next); n.used == 0 {
 				tab[i] = 0
 				info.used--
@@ -281,7 +274,17 @@ func (t *tables) changeIn(gpa uint64, level uint8, gva, end uint64, f func(uint6
 		}
 		gva = stop
 	}
-	return nil
+}
+
+// changeLeaf makes entry i of tab, which maps size bytes, e.
+func (t *tables) changeLeaf(tab *table, info *tableInfo, i, size, e uint64) {
+	if tab[i] != e {
+		tab[i] = e
+	}
+	if e == 0 {
+		info.used--
+		t.pages -= size / pageSize
+	}
 }
 
 // firstPresent gives the first address within [gva, end) that has an entry, end if none has.

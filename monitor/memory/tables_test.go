@@ -3,6 +3,8 @@ package memory
 import (
 	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestTablesModel sets, changes and clears random ranges and compares every page with a map. Frames stay linear, as slots
@@ -27,14 +29,10 @@ func TestTablesModel(t *testing.T) {
 			bits := leafBits(pick(r, allProts[1:]...))
 			switch r.IntN(4) {
 			case 0:
-				if err := as.tables.clear(start, end); err != nil {
-					t.Fatal(err)
-				}
+				as.tables.clear(start, end)
 				clear(want[i : i+n])
 			case 1:
-				if err := as.tables.change(start, end, func(b uint64) uint64 { return meet(b, bits) }); err != nil {
-					t.Fatal(err)
-				}
+				as.tables.change(start, end, func(b uint64) uint64 { return meet(b, bits) })
 				for j := i; j < i+n; j++ {
 					if want[j] != 0 {
 						want[j] = meet(want[j], bits)
@@ -48,9 +46,7 @@ func TestTablesModel(t *testing.T) {
 					want[j] = bits
 				}
 			case 3:
-				if err := as.tables.change(start, end, func(uint64) uint64 { return bits }); err != nil {
-					t.Fatal(err)
-				}
+				as.tables.change(start, end, func(uint64) uint64 { return bits })
 				for j := i; j < i+n; j++ {
 					if want[j] != 0 {
 						want[j] = bits
@@ -61,9 +57,7 @@ func TestTablesModel(t *testing.T) {
 				checkTables(t, as, base, want, gpa)
 			}
 		}
-		if err := as.tables.clear(0, ^uint64(0)>>17); err != nil {
-			t.Fatal(err)
-		}
+		as.tables.clear(0, ^uint64(0)>>17)
 		if as.tables.pages != 0 || as.tables.pool.inUse != 1+len(as.tables.retired) {
 			t.Fatalf("after clearing all: %d entries, %d table pages, %d retired", as.tables.pages, as.tables.pool.inUse, len(as.tables.retired))
 		}
@@ -150,4 +144,44 @@ func TestSlotsRunOut(t *testing.T) {
 		}
 		as.Close()
 	}
+}
+
+// TestNoMemoryForTables: when no table page can be had any more, rights are still taken away exactly, and what can't be
+// mapped is a signal and not a wrong entry.
+func TestNoMemoryForTables(t *testing.T) {
+	as, f := newSpace(t)
+	a := as.mustMap(t, 1<<30, 4*largePage, rw, private|fixed)
+	as.Madvise(a, 4*largePage, unix.MADV_POPULATE_READ)
+	if _, size := as.tables.entry(a); size != largePage {
+		t.Fatal("no 2 MiB entry")
+	}
+	f.fail = unix.ENOMEM
+	free := as.tables.pool.free
+	as.tables.pool.free = nil
+	if e := errno(as.Mprotect(a+5*pageSize, pageSize, unix.PROT_READ)); e != 0 {
+		t.Errorf("mprotect: %v", e)
+	}
+	if e := errno(as.Munmap(a+largePage+pageSize, pageSize)); e != 0 {
+		t.Errorf("munmap: %v", e)
+	}
+	for _, p := range []uint64{a, a + 5*pageSize, a + largePage} {
+		if e, _ := as.tables.entry(p); e != 0 {
+			t.Errorf("entry %#x at %#x", e, p)
+		}
+	}
+	if e, _ := as.tables.entry(a + 2*largePage); e == 0 {
+		t.Error("an entry that has nothing to do with it is gone")
+	}
+	if r := as.Fault(a+5*pageSize, 4, 0); r.Signal != unix.SIGBUS {
+		t.Errorf("fault without a table page: %+v", r)
+	}
+	checkInvariants(t, as, f)
+	f.fail, as.tables.pool.free = nil, free
+	if r := as.Fault(a+5*pageSize, 4, 0); r != resolved {
+		t.Errorf("fault: %+v", r)
+	}
+	if r := as.Fault(a+5*pageSize, 6, 0); r != accErr {
+		t.Errorf("write fault: %+v", r)
+	}
+	checkInvariants(t, as, f)
 }

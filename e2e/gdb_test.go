@@ -469,12 +469,13 @@ func TestGDBSharedLibraries(t *testing.T) {
 	d.ends("signal 9")
 }
 
-// interruptNextContinue makes gdb press Ctrl-C as soon as it has resumed the payload the next time.
+// interruptNextContinue makes gdb press Ctrl-C as soon as it has resumed the payload the next time. Another process sends the
+// signal: one that came while gdb is inside Python would be Python's, and lost.
 const interruptNextContinue = `python
-import os, signal
+import os, subprocess
 def once(event):
     gdb.events.cont.disconnect(once)
-    gdb.post_event(lambda: os.kill(os.getpid(), signal.SIGINT))
+    gdb.post_event(lambda: subprocess.Popen(["/bin/kill", "-INT", str(os.getpid())]))
 gdb.events.cont.connect(once)
 end`
 

@@ -31,7 +31,14 @@ func (payloadMem) CopyOut(gva uint64, src []byte) unix.Errno { return usermem.Co
 
 func (t *Thread) rtSigaction(a *[6]uint64) uint64 {
 	change, e := t.m.actions.Sigaction(payloadMem{}, int32(a[0]), a[1], a[2], a[3])
-	t.m.dispositionChanged(t, int(int32(a[0])), change)
+	sig := int(int32(a[0]))
+	t.m.dispositionChanged(t, sig, change)
+	if a[1] != 0 && e == 0 {
+		act := t.m.actions.Get(sig)
+		if err := hostcall.SetDisposition(sig, act.Handler == signal.SigIgn, act.Flags); err != nil {
+			t.m.log.Warn("disposition on the host", "signal", sig, "err", err)
+		}
+	}
 	return fail(e)
 }
 

@@ -34,6 +34,7 @@ var memoryCalls = map[int]handler{
 	unix.SYS_MUNLOCKALL: func(t *Thread, _ *[6]uint64) uint64 { return t.m.as.Munlockall() },
 	unix.SYS_SHMAT:      func(t *Thread, a *[6]uint64) uint64 { return t.m.as.Shmat(a[0], a[1], a[2]) },
 	unix.SYS_SHMDT:      func(t *Thread, a *[6]uint64) uint64 { return t.m.as.Shmdt(a[0]) },
+	unix.SYS_MSEAL:      func(t *Thread, a *[6]uint64) uint64 { return t.m.as.Mseal(a[0], a[1], a[2]) },
 	unix.SYS_REMAP_FILE_PAGES: func(t *Thread, a *[6]uint64) uint64 {
 		return t.m.as.RemapFilePages(a[0], a[1], a[2], a[3], a[4])
 	},

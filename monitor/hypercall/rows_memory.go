@@ -29,7 +29,7 @@ var memoryRows = []Row{
 	{329, "pkey_mprotect", GroupMemory, Handle, Int, A{{"start", Addr | by1}, {"len", Size}, {"prot", Flags | sProt}, {"pkey", Int}}, "no protection keys: key -1 is mprotect, others EINVAL"},
 	{330, "pkey_alloc", GroupMemory, Refuse | enospc, Int, A{{"flags", Ulong}, {"init_val", Flags | sPkey}}, "no protection keys, as on a processor without them"},
 	{331, "pkey_free", GroupMemory, Refuse | einval, Int, A{{"pkey", Int}}, "no protection keys, as on a processor without them"},
-	{440, "process_madvise", GroupMemory, Handle, Size, A{{"pidfd", FD}, {"vec", In | IOVec | by2}, {"vlen", Size}, {"behavior", Enum | sMadvise}, {"flags", Uint}}, ""},
+	{440, "process_madvise", GroupMemory, Refuse | enosys, Size, A{{"pidfd", FD}, {"vec", In | IOVec | by2}, {"vlen", Size}, {"behavior", Enum | sMadvise}, {"flags", Uint}}, "another process may be a monitor, whose addresses are not its payload's; its own memory is madvise's"},
 	{448, "process_mrelease", GroupMemory, Pass | Sleeps, Int, A{{"pidfd", FD}, {"flags", Flags | sMrelease}}, ""},
 	{450, "set_mempolicy_home_node", GroupMemory, Pass | Sleeps, Int, A{{"start", Addr | by1}, {"len", Size}, {"home_node", Ulong}, {"flags", Ulong}}, ""},
 	{453, "map_shadow_stack", GroupMemory, Refuse | eopnotsupp, Addr, A{{"addr", Addr | by1}, {"size", Size}, {"flags", Uint}}, "no shadow stacks, as on a processor without them"},

@@ -469,41 +469,6 @@ func TestGDBSharedLibraries(t *testing.T) {
 	d.ends("signal 9")
 }
 
-// interruptNextContinue makes gdb press Ctrl-C as soon as it has resumed the payload the next time. Another process sends the
-// signal: one that came while gdb is inside Python would be Python's, and lost.
-const interruptNextContinue = `python
-import os, subprocess
-def once(event):
-    gdb.events.cont.disconnect(once)
-    gdb.post_event(lambda: subprocess.Popen(["/bin/kill", "-INT", str(os.getpid())]))
-gdb.events.cont.connect(once)
-end`
-
-// TestGDBInterrupt connects to a payload that runs, stops it by Ctrl-C, looks
-// around, detaches, and comes back.
-func TestGDBInterrupt(t *testing.T) {
-	for _, how := range []string{"spin", "sleep"} {
-		t.Run(how, func(t *testing.T) {
-			d := startDebuggee(t, fixtures.Build(t, "dbg_loop", fixtures.GlibcDynamic), []string{"-g0", "--gdb-listen"}, how)
-			<-d.ready
-			function := map[string]string{"spin": `spin \(\)`, "sleep": `doze \(\)`}[how]
-			for range 3 {
-				tr := d.session("bt", "p rounds >= 0", "p stop", "detach")
-				tr.want("bt", function, ` main \(`)
-				tr.want("p stop", `= 0`)
-				tr.want("detach", `detached`)
-			}
-			tr := d.session("bt", interruptNextContinue, "continue", "bt", "set var stop = 1", "continue")
-			tr.want("continue", `SIGINT`)
-			tr.wantNth("bt", 2, function)
-			if how == "spin" {
-				tr.wantNth("continue", 2, `exited with code 05`)
-				d.ends("exit 5")
-			}
-		})
-	}
-}
-
 func TestGDBDetachLetsRun(t *testing.T) {
 	d := startDebuggee(t, fixtures.Build(t, "dbg_basic", fixtures.GlibcStatic), onG0)
 	tr := d.session("break with_locals", "continue", "detach")

@@ -71,8 +71,9 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 	if start, end, ok := as.hugeBlock(v, page); ok {
 		return start, end, w
 	}
-	if need != protWrite || as.cfg.NoAhead || v.Flags&LockOnFault != 0 {
-		// A read sees the shared zero page; populating would spend memory on it.
+	if need != protWrite || as.cfg.NoAhead || v.Flags&LockOnFault != 0 || hostPresent(page) {
+		// A read sees the shared zero page; populating would spend memory on it. Memory that is there is not touched for the
+		// first time: it comes from before a fork, or its slot has been taken away meanwhile.
 		start, end = as.scatter(v, page)
 		return start, end, w
 	}

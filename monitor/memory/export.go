@@ -57,6 +57,11 @@ func (as *AddressSpace) Import(s State, hostParts map[string]uintptr) unix.Errno
 		}
 		as.vmas.insert(&v)
 		as.account(&v, 1)
+		if end := min(v.End, v.extent()); v.Page == 0 && end > v.Start && end-v.Start <= eagerFile {
+			if as.install(&v, v.Start, end) != nil {
+				as.disarm(v.Start, end)
+			}
+		}
 	}
 	return 0
 }

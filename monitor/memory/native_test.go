@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,6 +142,16 @@ func (x *actor) touch(nr uintptr, fd int, addr uint64, drain uintptr, drainFD in
 
 // nativeChild reads sequences of calls from standard input, makes them, and answers with the results and its maps.
 func nativeChild() {
+	// Without randomisation what the Go runtime maps is in one place, above what TestPlacement does.
+	const noRandomize = 0x40000 // ADDR_NO_RANDOMIZE
+	if p, _, _ := unix.Syscall(unix.SYS_PERSONALITY, 0xffffffff, 0, 0); p&noRandomize == 0 {
+		unix.Syscall(unix.SYS_PERSONALITY, p|noRandomize, 0, 0)
+		panic(unix.Exec("/proc/self/exe", os.Args, os.Environ()))
+	}
+	// And it shall map nothing more meanwhile.
+	runtime.MemProfileRate = 0
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(256 << 20)
 	// The entry of package hostcall keeps the window free for an Init, which this process does not call.
 	unix.Syscall(unix.SYS_MUNMAP, usermem.Window, usermem.Size, 0)
 	x, err := newActor(os.Args[2])

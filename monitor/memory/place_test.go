@@ -33,7 +33,7 @@ func TestPlacement(t *testing.T) {
 				flags := uint64(private | unix.MAP_NORESERVE)
 				calls = append(calls, call{placeCall, [6]uint64{where, size, pick[uint64](r, 0, rw, rx), flags}})
 			case 3:
-				calls = append(calls, call{placeUnmap, [6]uint64{8*unit + where, min(size, where)}}) // below the first
+				calls = append(calls, call{placeUnmap, [6]uint64{r.Uint64(), where, size}})
 			}
 		}
 		want, _ := n.run(t, calls)
@@ -52,7 +52,8 @@ func TestPlacement(t *testing.T) {
 	}
 }
 
-// Pseudo system calls of TestPlacement: addresses count downwards from the end of the first mapping.
+// Pseudo system calls of TestPlacement: addresses count downwards from the end of the first mapping, and what is unmapped is a
+// part of one of the others.
 const (
 	placeCall  = 1003
 	placeUnmap = 1004
@@ -61,7 +62,12 @@ const (
 func (x *actor) place(c call) uint64 {
 	a := c.Args
 	if c.Nr == placeUnmap {
-		return x.syscall(unix.SYS_MUNMAP, [6]uint64{x.anchor - a[0], a[1]})
+		if len(x.placed) < 2 {
+			return 0
+		}
+		p := x.placed[1+a[0]%uint64(len(x.placed)-1)]
+		from := pageDown(a[1] % p[1])
+		return x.syscall(unix.SYS_MUNMAP, [6]uint64{p[0] + from, min(a[2], p[1]-from)})
 	}
 	hint := uint64(0)
 	if a[0] != 0 {
@@ -237,7 +243,8 @@ func TestExportImport(t *testing.T) {
 	if got := child.AppendMaps(nil); !bytes.Equal(got, want) {
 		t.Errorf("maps\n%s\nwant\n%s", got, want)
 	}
-	for _, p := range []uint64{a, 0x2000_0000, child.StackTop() - pageSize} {
+	big := child.mustMap(t, 0, 64<<20, rw, private)
+	for _, p := range []uint64{big, 0x2000_0000, child.StackTop() - pageSize} {
 		if r := child.Fault(p, 6, 0); !r.Resolved() {
 			t.Errorf("fault at %#x: %+v", p, r)
 		}
@@ -249,4 +256,21 @@ func TestExportImport(t *testing.T) {
 		t.Errorf("brk %#x", child.Brk(0))
 	}
 	checkInvariants(t, child, f)
+}
+
+// TestInherited: memory that is there already is not populated around a touch; that would copy what fork has left shared.
+func TestInherited(t *testing.T) {
+	as, _ := newSpace(t)
+	const size = 8 << 20
+	a := as.mustMap(t, 0, size, rw, private)
+	usermem.CopyOut(a+size/2, []byte{1})
+	if r := as.Fault(a+size/2, 6, 0); r != resolved {
+		t.Fatal(r)
+	}
+	if s := as.Stats(); s.Ahead != 0 || rss(t, a, size) != pageSize {
+		t.Errorf("%d pages populated, %d bytes present", s.Ahead, rss(t, a, size))
+	}
+	if e, _ := as.tables.entry(a + size/2 + 7*pageSize); e == 0 {
+		t.Error("the block around it has no entries")
+	}
 }

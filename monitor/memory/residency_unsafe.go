@@ -16,6 +16,12 @@ func resident(gva uint64, vec []byte) bool {
 	return e == 0
 }
 
+// hostPresent tells whether the host has a page of memory at gva.
+func hostPresent(gva uint64) bool {
+	var vec [1]byte
+	return resident(gva, vec[:]) && vec[0] != 0
+}
+
 // hostMapped tells whether the host maps the page at gva.
 func hostMapped(gva uint64) bool {
 	var vec [1]byte

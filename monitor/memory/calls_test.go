@@ -262,3 +262,11 @@ func TestSpurious(t *testing.T) {
 		t.Errorf("%d times, %+v", n, as.Stats())
 	}
 }
+
+// TestHugeSizes: page sizes that no host has.
+func TestHugeSizes(t *testing.T) {
+	as, _ := newSpace(t)
+	for _, shift := range []uint64{1, 11, 12, 13, 22, 62, 63} {
+		as.expectErrno(t, "mmap", as.Mmap(0, largePage, rw, private|unix.MAP_HUGETLB|shift<<hugeShift, noFD, 0), unix.EINVAL)
+	}
+}

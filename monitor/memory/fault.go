@@ -192,11 +192,9 @@ func (as *AddressSpace) Revalidate(seen uint64) bool {
 	defer as.mu.Unlock()
 	as.stats.Revalidations++
 	// Where mappings change all the time, every so often the change must not pass for the reason.
-	if as.generation.Load() != seen && as.stats.Revalidations%32 != 0 {
-		return true
-	}
-	if as.tables.pages == 0 {
-		return false
+	moved := as.generation.Load() != seen
+	if moved && as.stats.Revalidations%32 != 0 || as.tables.pages == 0 {
+		return moved
 	}
 	as.probing = true
 	as.tables.clear(0, usermem.Size)

@@ -29,7 +29,8 @@ func (as *AddressSpace) growDown(gva uint64) *VMA {
 
 // extendDown makes v, which is at p, start at low, if the host lets it.
 func (as *AddressSpace) extendDown(p pos, v *VMA, low uint64) bool {
-	if prev, _ := as.vmas.before(p); low < lowAddr && low < as.minAddr() || prev != nil && low < prev.End || !as.mayExpand(v, v.Start-low) {
+	prev, _ := as.vmas.before(p)
+	if low < lowAddr && low < as.minAddr() || prev != nil && low < prev.End || !as.mayExpand(v, v.Start-low) {
 		return false
 	}
 	// The touch extends the mapping even if its protection then forbids it.

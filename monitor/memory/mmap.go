@@ -66,7 +66,9 @@ func (as *AddressSpace) request(length, prot, flags, fd, off uint64) (*mapping, 
 			return nil, 0, e
 		}
 	} else if flags&unix.MAP_HUGETLB != 0 {
-		align = hugePage(flags)
+		if align = hugePage(flags); align == 0 {
+			return nil, 0, unix.EINVAL
+		}
 	}
 	if align != pageSize {
 		m.v.Flags |= HugeTLB
@@ -171,12 +173,16 @@ func readlink(path string) (string, error) {
 // escape is how seq_path writes a newline in /proc/PID/maps.
 func escape(path string) string { return strings.ReplaceAll(path, "\n", `\012`) }
 
-// hugePage gives the page size that MAP_HUGETLB's flags ask for, 2 MiB by default.
+// hugePage gives the page size that MAP_HUGETLB's flags ask for, 2 MiB by default; 0 if the host has none of that size.
 func hugePage(flags uint64) uint64 {
-	if n := flags >> hugeShift & hugeMask; n > 12 {
-		return 1 << n
+	size := uint64(largePage)
+	if n := flags >> hugeShift & hugeMask; n != 0 {
+		size = 1 << n
 	}
-	return largePage
+	if unix.Access("/sys/kernel/mm/hugepages/hugepages-"+strconv.FormatUint(size/1024, 10)+"kB", unix.F_OK) != nil {
+		return 0
+	}
+	return size
 }
 
 // mapAt finds the address and makes the mapping. as.mu is held.
@@ -279,6 +285,9 @@ func (as *AddressSpace) mapOver(m *mapping) unix.Errno {
 	e := hostMap(v.Start, v.size(), v.Prot, m.hostFlags, m.fd, m.off)
 	if over {
 		as.changed()
+		if e != 0 { // kernels before 6.12 unmap first
+			as.dropUnmapped(v.Start, v.End)
+		}
 	}
 	return e
 }

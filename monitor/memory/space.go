@@ -112,7 +112,8 @@ func (as *AddressSpace) Close() {
 // CR3 is the guest-physical address of the top-level page table.
 func (as *AddressSpace) CR3() uint64 { return as.tables.root }
 
-// SetKernelEntry sets an entry of the top-level page table that lies above every payload address. Before the VM runs.
+// SetKernelEntry sets an entry of the top-level page table that lies above every payload address. While no vCPU is in the
+// guest.
 func (as *AddressSpace) SetKernelEntry(index int, entry uint64) {
 	if uint64(index) < usermem.Size>>39 {
 		panic("memory: entry " + strconv.Itoa(index) + " of the top-level table is the payload's")

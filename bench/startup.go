@@ -55,7 +55,7 @@ func (b *bench) startup() error {
 	if err != nil {
 		return err
 	}
-	k, e, v, n := median(ours), median(goEmpty), median(bare), median(plain)
+	k, e, v, n := best(ours), best(goEmpty), best(bare), best(plain)
 	b.row("start to exit", k, "empty Go + VM", e+v-n, "ms", 1.5, "")
 	b.row("start to exit", k, "native", n, "ms", 0, "")
 	b.row("start to exit", k, "gdb run", gdb, "ms", 0, "")

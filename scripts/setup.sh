@@ -42,12 +42,9 @@ as_root() {
   sudo env DEBIAN_FRONTEND=noninteractive "$@"
 }
 
-apt_lists_fresh() { [[ -n $(find /var/lib/apt/lists -maxdepth 1 -name '*Packages*' -mmin -1440 -print -quit 2>/dev/null) ]]; }
-
 apt_update_once() {
   [[ -z ${updated:-} ]] || return 0
   updated=1
-  if apt_lists_fresh && [[ -z ${CI:-} ]]; then return 0; fi
   as_root apt-get update -qq
 }
 

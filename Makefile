@@ -29,13 +29,14 @@ demo: ## a C program in its own VM, debugged by gdb
 
 test: setup lint unit e2e test-amdv ## everything that CI checks
 
+# -count=1 throughout: tests run binaries that go's test cache knows nothing of.
 UNIT = $(shell go list ./... | grep -v -e /e2e -e /amdv -e /bench)
 
 unit: ## tests of the packages
-	go test -timeout 10m $(UNIT)
+	go test -count=1 -timeout 10m $(UNIT)
 
 e2e: setup build ## whole programs and gdb sessions in bin/kmdev
-	go test -timeout 20m ./e2e/...
+	go test -count=1 -timeout 20m ./e2e/...
 
 test-full: setup ## test, plus the full soak (1,000 runs of hello, 100 of 200 threads)
 	KMDEV_FULL=1 $(MAKE) test

@@ -421,3 +421,53 @@ func TestSystemCallsSee(t *testing.T) {
 		t.Errorf("unmapped: %v", e)
 	}
 }
+
+// TestRemapAdvised grows and moves memory whose mapping our own advice has split on the host.
+func TestRemapAdvised(t *testing.T) {
+	r := newRig(t)
+	c := r.cpu()
+	const size = 8 * mib
+	check := func(when string, addr, n uint64) {
+		t.Helper()
+		for p := addr; p < addr+n; p += 256 * pageSize {
+			if b, o := c.load(p); b != 1 || o != resolved {
+				t.Fatalf("%s: %d %+v at %#x", when, b, o, p)
+			}
+		}
+	}
+	a := r.as.mustMap(t, 1<<40, size, rw, private|fixed)
+	c.sweep(a, pageSize, size/pageSize)
+	if r.as.Stats().HugeBlocks == 0 {
+		t.Skip("this host has no huge pages, or uses them for everything")
+	}
+	if got := r.as.Mremap(a, size, 2*size, 0, 0); got != a {
+		t.Fatalf("in place: %#x %v", got, errno(got))
+	}
+	c.sweep(a+size, pageSize, size/pageSize)
+	check("grown in place", a, 2*size)
+	// Once advice has been taken back, what is mapped next to it stays a mapping of its own.
+	r.must(r.as.Madvise(a+size, size, unix.MADV_DONTNEED))
+	r.as.mustMap(t, a+2*size, 2*size, rw, private|fixed)
+	c.sweep(a+size, pageSize, 3*size/pageSize)
+	if n := len(hostPieces(a, a+4*size)); n < 2 {
+		t.Fatalf("the host has %d mapping: nothing is tested", n)
+	}
+	if v, _ := r.as.Lookup(a); v.Start != a || v.End != a+4*size {
+		t.Fatalf("%+v", v)
+	}
+	d := r.as.Mremap(a, 4*size, 5*size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, 1<<42)
+	r.must(d)
+	check("pieces moved", d, 4*size)
+	checkInvariants(t, r.as, nil)
+	c.sweep(d+4*size, pageSize, size/pageSize)
+	if got := r.as.Mremap(d, 5*size, 6*size, 0, 0); got != d {
+		t.Fatalf("pieces in place: %v", errno(got))
+	}
+	check("pieces grown", d, 5*size)
+	r.must(r.as.Mremap(d, 6*size, 3*size, unix.MREMAP_MAYMOVE|unix.MREMAP_FIXED, 1<<43))
+	check("pieces shrunk", 1<<43, 3*size)
+	if _, o := c.load(d + 5*size); o != mapErr {
+		t.Errorf("where it was: %+v", o)
+	}
+	checkInvariants(t, r.as, nil)
+}

@@ -105,15 +105,15 @@ func (as *AddressSpace) adviseHuge(v *VMA, w *window) {
 		return
 	}
 	if hostAdvise(start, end-start, unix.MADV_HUGEPAGE) == 0 {
-		v.Advised, w.huge = true, true
+		v.Advised, v.Huge, w.huge = true, true, true
 		as.stats.HugeBlocks += (end - start) / largePage
 	}
 }
 
-// unadviseHuge takes our advice for v's memory back.
+// unadviseHuge takes our advice for v's memory back. What is left of it is that the host's mapping may be in pieces.
 func (as *AddressSpace) unadviseHuge(v *VMA) {
 	if v.Advised && v.Flags&HugePage == 0 {
 		hostAdvise(v.Start, v.size(), unix.MADV_NOHUGEPAGE)
 	}
-	v.Advised = false
+	v.Huge = false
 }

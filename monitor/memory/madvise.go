@@ -116,7 +116,9 @@ const minDiscard = 16 * pageSize
 func (as *AddressSpace) disarmDiscarded(addr, end uint64) {
 	for v := range as.vmas.all(addr, end) {
 		lo, hi := max(addr, v.Start), min(end, v.End)
-		as.unadviseHuge(v)
+		if v.Huge {
+			as.unadviseHuge(v)
+		}
 		if v.anonymous() && v.Flags&Locked == 0 && hi-lo >= minDiscard {
 			as.disarm(lo, hi)
 		}

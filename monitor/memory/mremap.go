@@ -100,8 +100,8 @@ func (as *AddressSpace) checkRemapVMA(r *remap, v *VMA) unix.Errno {
 func (as *AddressSpace) expand(r *remap, v *VMA) (uint64, unix.Errno) {
 	end := r.old + r.oldLen
 	if v.End == end && r.oldLen != 0 && r.old+r.newLen <= usermem.Size && !as.vmas.overlaps(end, r.old+r.newLen) {
-		as.unadviseHuge(v) // one VMA on the host as well: mremap grows or moves no more than one
-		if _, e := hostRemap(r.old, r.oldLen, r.newLen, 0, 0); e != 0 {
+		as.unadviseHuge(v)
+		if e := hostExpand(v, r.old, r.oldLen, r.newLen); e != 0 {
 			return 0, e
 		}
 		as.account(v, -1)
@@ -263,6 +263,9 @@ func (as *AddressSpace) hostMove(r *remap, v *VMA) unix.Errno {
 		flags |= unix.MREMAP_DONTUNMAP
 	}
 	_, e := hostRemap(r.old, r.oldLen, r.newLen, flags, r.new)
+	if e == unix.EFAULT && v.Advised {
+		e = movePieces(r, flags)
+	}
 	return e
 }
 

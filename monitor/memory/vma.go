@@ -56,8 +56,9 @@ type VMA struct {
 	GPA, Host uint64
 	// Page is the page size of a HugeTLB VMA, else 0.
 	Page uint64
-	// Advised tells that the host mapping has in part been advised to use huge pages, which the payload did not ask for.
-	Advised bool
+	// Advised tells that parts of the host mapping have been given advice on huge pages that the payload did not ask for,
+	// and Huge that some of it is still to use them.
+	Advised, Huge bool
 }
 
 func (v *VMA) size() uint64 { return v.End - v.Start }

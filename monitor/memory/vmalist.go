@@ -239,6 +239,7 @@ func (l *vmaList) merge(start, end uint64) {
 		prev.End = next.End
 		prev.Extent = max(prev.Extent, next.Extent)
 		prev.Advised = prev.Advised || next.Advised
+		prev.Huge = prev.Huge || next.Huge
 		// prev now overlaps next, so take next out by place.
 		f := l.leaves[np.leaf]
 		f.v = slices.Delete(f.v, np.i, np.i+1)

@@ -261,7 +261,7 @@ func boot(t *testing.T, image string) []Result {
 		"-accel", "tcg,thread="+*tcgThreads, "-cpu", "EPYC,+svm,+npt", "-smp", *cpus, "-m", "1536",
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(fixtures.CacheDir(), "amdv", "vmlinuz"), "-initrd", image,
-		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable",
+		"-append", "console=ttyS0 loglevel=4 panic=-1 mitigations=off random.trust_cpu=on tsc=reliable no_timer_check",
 		"-serial", "stdio", "-serial", "file:"+sent)
 	console, err := cmd.CombinedOutput()
 	t.Logf("the machine ran for %.0f s", time.Since(start).Seconds())

@@ -16,7 +16,6 @@ type vcpu struct {
 	// mask is what KVM blocks during KVM_RUN (SetSignalMask), valid if maskSet.
 	mask    uint64
 	maskSet bool
-	used    bool // it has state of an earlier thread
 }
 
 // APIC base of a vCPU without an in-kernel interrupt controller: enabled, at its architectural place; vCPU 0 is the
@@ -92,7 +91,6 @@ func (t *Thread) load(regs *kvm.Regs, fsBase, gsBase uint64) {
 
 // giveBack returns v to the pool when its thread is done with it.
 func (m *Machine) giveBack(v *vcpu) {
-	v.used = true
 	m.mu.Lock()
 	m.idle = append(m.idle, v)
 	m.mu.Unlock()

@@ -34,3 +34,10 @@ func pendingSignals() (set uint64) {
 	hostcall.Raw(unix.SYS_RT_SIGPENDING, uintptr(unsafe.Pointer(&set)), 8, 0, 0, 0, 0)
 	return set
 }
+
+// capableSysAdmin tells whether the calling thread has CAP_SYS_ADMIN in effect.
+func capableSysAdmin() bool {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	return unix.Capget(&hdr, &data[0]) == nil && data[0].Effective>>unix.CAP_SYS_ADMIN&1 != 0
+}

@@ -52,8 +52,6 @@ type Machine struct {
 	order   []*Thread       // as created
 	running int             // threads alive; the last one to exit ends the process
 
-	leaderStatus int // of the first thread, once it has exited
-
 	noted      map[string]bool // Notef's formats
 	warned     map[uint64]bool // refused hypercalls that were logged
 	xstateOnce func() *cpu.XState

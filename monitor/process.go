@@ -116,8 +116,11 @@ func (t *Thread) updateRseq() bool {
 		usermem.WriteUint32(a+rseqNode, 0) == 0 && usermem.WriteUint32(a+rseqMMCID, uint32(now)) == 0
 }
 
-// exitGroup ends the process; status is wait(2)'s.
+// exitGroup ends the process; status is wait(2)'s: an exit code, or a signal that killed the last thread alone.
 func (m *Machine) exitGroup(t *Thread, status int) {
+	if sig := status & 0x7f; sig != 0 {
+		m.die(unix.Signal(sig))
+	}
 	m.reportExit(t, status)
 	m.printStats()
 	t.done = true

@@ -56,6 +56,9 @@ func (t *Thread) procStatus(host func() []byte) []byte {
 		"SigBlk":  fmt.Sprintf("%016x", uint64(t.sig.Blocked())),
 		"SigIgn":  fmt.Sprintf("%016x", uint64(ignored)),
 		"SigCgt":  fmt.Sprintf("%016x", uint64(caught)),
+
+		"Seccomp":         strconv.FormatUint(t.confined.Load().mode(), 10),
+		"Seccomp_filters": strconv.Itoa(t.confined.Load().chain().Len()),
 	}
 	var out []byte
 	for line := range bytes.Lines(host()) {

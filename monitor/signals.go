@@ -101,6 +101,9 @@ func (t *Thread) attend() {
 	if w&wantExit != 0 {
 		t.waitForEnd()
 	}
+	if w&wantNoNewPrivs != 0 {
+		t.promiseNoNewPrivs()
+	}
 	if w&wantStop != 0 {
 		t.parkRequested()
 	}

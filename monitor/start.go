@@ -133,7 +133,7 @@ func (m *Machine) firstThread() (*Thread, error) {
 		return nil, err
 	}
 	t.sig = signal.RestoreThreadState(signal.Snapshot{Blocked: signal.Set(hostcall.InheritedMask())})
-	t.enroll()
+	t.enroll(nil)
 	hostcall.SetMainThread(t.tid)
 	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: loader.InitialRflags}
 	t.load(&regs, 0, 0)

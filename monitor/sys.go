@@ -14,7 +14,7 @@ import (
 type handler = func(t *Thread, a *[6]uint64) uint64
 
 // machineCalls are the families of hypercalls that this package serves.
-var machineCalls = []map[int]handler{signalCalls, threadCalls, memoryCalls, processCalls}
+var machineCalls = []map[int]handler{signalCalls, threadCalls, memoryCalls, processCalls, seccompCalls}
 
 // functions has what serves the rows that are marked so, by number. It is filled once, before the payload runs.
 var functions [hypercall.Max + 1]handler
@@ -62,6 +62,12 @@ func (t *Thread) hypercall() {
 	t.call = int64(uint32(nr))
 	if t.m.debug.catching.Load() {
 		nr = t.catchEntry(nr)
+	}
+	if c := t.confined.Load(); c != nil && !t.permits(c, nr) {
+		if !t.done && (t.stepping || t.m.debug.catching.Load()) {
+			t.afterCallDebug(nr)
+		}
+		return
 	}
 	ret := t.serve(nr)
 	if t.done {

@@ -127,7 +127,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 	}
 	copied := append([]byte(nil), state...)
 	name := comm()
-	tid := child.spawn(func() {
+	tid := child.spawn(t, func() {
 		setComm(name)
 		child.load(&regs, fs, gs)
 		if err := child.v.SetXsave(copied); err != nil {

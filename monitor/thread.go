@@ -46,6 +46,9 @@ type Thread struct {
 
 	restart func(hypercall.Task) uint64 // for restart_syscall
 
+	// confined is what seccomp(2) has made of the thread. Other threads set it with m.mu held.
+	confined atomic.Pointer[confinement]
+
 	clearTID uint64 // set_tid_address
 	robust   struct{ head, length uint64 }
 	rseq     rseqArea
@@ -62,8 +65,9 @@ type Thread struct {
 
 // Bits of Thread.want.
 const (
-	wantStop = 1 << iota // park for the debugger
-	wantExit             // the process is going away
+	wantStop       = 1 << iota // park for the debugger
+	wantExit                   // the process is going away
+	wantNoNewPrivs             // another thread's TSYNC
 )
 
 // newThread makes the state of a thread; the caller's host thread is not yet the thread's own.
@@ -82,11 +86,16 @@ func (m *Machine) newThread() (*Thread, error) {
 	return t, nil
 }
 
-// enroll makes the thread one of the machine's. On its own host thread.
-func (t *Thread) enroll() {
+// enroll makes the thread one of the machine's. On its own host thread. parent is the thread that made it, if any, which
+// waits.
+func (t *Thread) enroll(parent *Thread) {
 	t.tid = unix.Gettid()
 	m := t.m
 	m.mu.Lock()
+	if parent != nil {
+		t.confined.Store(parent.confined.Load())
+		t.want.Or(parent.want.Load() & wantNoNewPrivs)
+	}
 	m.threads[t.tid] = t
 	m.order = append(m.order, t)
 	m.running++
@@ -103,7 +112,7 @@ func growProcs(threads int) {
 	}
 }
 
-// exit ends the thread: what Linux's mm_release does, then the vCPU goes back. On the thread itself.
+// exit ends the thread: what Linux's mm_release does, then the vCPU goes back. status is wait(2)'s. On the thread itself.
 func (t *Thread) exit(status int) {
 	m := t.m
 	t.done = true
@@ -118,13 +127,9 @@ func (t *Thread) exit(status int) {
 	}
 	m.running--
 	last := m.running == 0
-	if t.tid == m.pid {
-		m.leaderStatus = status // what wait(2) tells of a process whose threads all just exit
-	}
-	ending := m.leaderStatus
 	m.mu.Unlock()
 	if last {
-		m.exitGroup(t, ending)
+		m.exitGroup(t, status) // the last one's is the process's, since Linux 6.0; before it was the leader's
 	}
 	// Whoever waits for the thread may look for it in /proc then.
 	if t.clearTID != 0 && usermem.WriteUint32(t.clearTID, 0) == 0 {
@@ -193,13 +198,13 @@ func (t *Thread) SleepMasked(mask uint64, nr, a0, a1, a2, a3, a4, a5 uintptr) ui
 	return r
 }
 
-// spawn starts the thread on a host thread of its own and returns its tid, once it exists. setup runs there before anything
-// of the payload does.
-func (t *Thread) spawn(setup func()) int {
+// spawn starts parent's new thread t on a host thread of its own and returns its tid, once it exists. setup runs there
+// before anything of the payload does.
+func (t *Thread) spawn(parent *Thread, setup func()) int {
 	tid := make(chan int, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the host thread ends with the goroutine
-		t.enroll()
+		t.enroll(parent)
 		setup()
 		tid <- t.tid
 		t.run()

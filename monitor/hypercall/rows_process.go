@@ -15,7 +15,7 @@ var processRows = []Row{
 	{121, "getpgid", GroupProcess, Pass, PID, A{{"pid", PID}}, ""},
 	{124, "getsid", GroupProcess, Pass, PID, A{{"pid", PID}}, ""},
 	{135, "personality", GroupProcess, Handle, Int, A{{"personality", Flags | sPersonality}}, ""},
-	{157, "prctl", GroupProcess, Handle, Int, A{{"option", Enum | sPrctl}, {"arg2", Any}, {"arg3", Any}, {"arg4", Any}, {"arg5", Any}}, "options are typed one by one; seccomp and those that need the host thread's own memory layout are EINVAL"},
+	{157, "prctl", GroupProcess, Handle, Int, A{{"option", Enum | sPrctl}, {"arg2", Any}, {"arg3", Any}, {"arg4", Any}, {"arg5", Any}}, "options are typed one by one; those about the host process's own memory layout and PR_SET_SYSCALL_USER_DISPATCH are EINVAL"},
 	{231, "exit_group", GroupProcess, Handle, None, A{{"error_code", Int}}, ""},
 	{247, "waitid", GroupProcess, Handle, Int, A{{"which", Enum | sIDType}, {"upid", PID}, {"infop", Out | Null | tSiginfo}, {"options", Flags | sWait}, {"ru", Out | Null | tRusage}}, ""},
 	{272, "unshare", GroupProcess, Handle, Int, A{{"unshare_flags", Flags | sUnshare}}, "a new user, pid or time namespace needs a single-threaded process, which a monitor is not: EINVAL"},

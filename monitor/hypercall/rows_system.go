@@ -23,7 +23,7 @@ var securityRows = []Row{
 	{248, "add_key", GroupSecurity, Pass | Sleeps, Key, A{{"type", Str}, {"description", Str | Null}, {"payload", In | Null | tByte | by3}, {"plen", Size}, {"ringid", Key}}, ""},
 	{249, "request_key", GroupSecurity, Pass | Sleeps, Key, A{{"type", Str}, {"description", Str}, {"callout_info", Str | Null}, {"destringid", Key}}, ""},
 	{250, "keyctl", GroupSecurity, Handle, Long, A{{"option", Enum | sKeyctl}, {"arg2", Any}, {"arg3", Any}, {"arg4", Any}, {"arg5", Any}}, ""},
-	{317, "seccomp", GroupSecurity, Refuse | einval, Int, A{{"op", Enum | sSeccomp}, {"flags", Flags | sSeccomp}, {"args", In | Null | tAny}}, "a filter would see the monitor's system calls; EINVAL is a kernel without seccomp filters"},
+	{317, "seccomp", GroupSecurity, Handle, Int, A{{"op", Enum | sSeccomp}, {"flags", Flags | sSeccomp}, {"args", In | Null | tAny}}, "kept by the monitor: filters see the payload's calls only; SECCOMP_FILTER_FLAG_NEW_LISTENER is EINVAL, as before Linux 5.0"},
 	{444, "landlock_create_ruleset", GroupSecurity, Refuse | enosys, FD, A{{"attr", In | Null | tByte | by1}, {"size", Size}, {"flags", Flags | sLandlock}}, landlockNote},
 	{445, "landlock_add_rule", GroupSecurity, Refuse | enosys, Int, A{{"ruleset_fd", FD}, {"rule_type", Enum | sLandlock}, {"rule_attr", In | tAny}, {"flags", Uint}}, landlockNote},
 	{446, "landlock_restrict_self", GroupSecurity, Refuse | enosys, Int, A{{"ruleset_fd", FD}, {"flags", Flags | sLandlock}}, landlockNote},

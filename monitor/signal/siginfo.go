@@ -58,6 +58,7 @@ const (
 	offPid   = 16 // also si_addr, si_tid, si_band, si_call_addr
 	offUid   = 20 // also si_overrun
 	offValue = 24 // si_value; also si_status, si_fd, si_addr_lsb, si_syscall
+	offArch  = 28 // of SIGSYS
 	offPkey  = 32
 )
 
@@ -151,5 +152,18 @@ func TimerInfo(sig, id, overrun int, value uint64) Siginfo {
 func ChildInfo(sig, code, pid int, uid uint32, status int) Siginfo {
 	i := UserInfo(sig, code, pid, uid)
 	i.set32(offValue, int32(status))
+	return i
+}
+
+// SysSeccomp is SIGSYS's si_code for a seccomp filter's SECCOMP_RET_TRAP.
+const SysSeccomp = 1
+
+// SeccompInfo is what a filter's SECCOMP_RET_TRAP makes: the system call, the 16 bits of the filter's result, the
+// architecture and the address behind the SYSCALL instruction.
+func SeccompInfo(nr, data int, arch uint32, ip uint64) Siginfo {
+	i := FaultInfo(31, SysSeccomp, ip) // SIGSYS
+	i.set32(offErrno, int32(data))
+	i.set32(offValue, int32(nr))
+	i.set32(offArch, int32(arch))
 	return i
 }

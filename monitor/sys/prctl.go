@@ -8,7 +8,7 @@ import (
 )
 
 var prctlCalls = []entry{
-	{unix.SYS_PRCTL, prctl},
+	{unix.SYS_PRCTL, Prctl},
 }
 
 // prctlArg says how an option's arguments are passed. Options that are not
@@ -27,8 +27,7 @@ const (
 // prctlOptions are those that mean the host's thread or process, and so the
 // payload's. Left out on purpose:
 //
-//   - PR_SET_SECCOMP, PR_SET_SYSCALL_USER_DISPATCH: they would catch the
-//     monitor's system calls;
+//   - PR_SET_SYSCALL_USER_DISPATCH: it would catch the monitor's system calls;
 //   - PR_GET_TID_ADDRESS, PR_SET_VMA, PR_SET_MDWE: they are about the host
 //     process's own address space; EINVAL is a kernel built without. So is
 //     PR_SET_MM, which is EPERM without CAP_SYS_RESOURCE;
@@ -48,7 +47,6 @@ var prctlOptions = [...]struct {
 	{unix.PR_SET_TIMING, prctlInts, 0},
 	{unix.PR_SET_NAME, prctlPtr2, 1},
 	{unix.PR_GET_NAME, prctlPtr2, 16},
-	{unix.PR_GET_SECCOMP, prctlInts, 0},
 	{unix.PR_CAPBSET_READ, prctlInts, 0},
 	{unix.PR_CAPBSET_DROP, prctlInts, 0},
 	{unix.PR_GET_TSC, prctlTSC, 4},
@@ -82,7 +80,8 @@ var prctlOptions = [...]struct {
 	{unix.PR_SET_PTRACER, prctlInts, 0},
 }
 
-func prctl(t task, a args) uint64 {
+// Prctl serves every option but those of seccomp, which package monitor has looked at before.
+func Prctl(t hypercall.Task, a *[6]uint64) uint64 {
 	for i := range prctlOptions {
 		o := &prctlOptions[i]
 		if o.option != uint32(a[0]) {

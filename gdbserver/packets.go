@@ -15,6 +15,8 @@ type packetRow struct {
 	data bool
 	// late: the process need not exist any more.
 	late bool
+	// resumes: the reply is the next stop, which may be that the process has ended.
+	resumes bool
 }
 
 // packets is the packet table. Names of q, Q, v, j and _ packets are words, others one character.
@@ -65,10 +67,17 @@ func (s *session) packet(p []byte) {
 	if s.conn.log != nil {
 		s.conn.log("<-", p)
 	}
+	if s.ended {
+		defer s.linger()
+	}
 	name, rest := splitName(p)
 	row, known := packets[name]
 	if !known {
 		s.send(nil)
+		return
+	}
+	if s.ended && row.resumes && !s.told {
+		s.send(s.exitReply(s.status))
 		return
 	}
 	if s.ended && !row.late {

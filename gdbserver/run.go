@@ -1,16 +1,18 @@
 package gdbserver
 
 import (
+	"errors"
+
 	"kmdev/target"
 )
 
 var runPackets = map[string]packetRow{
 	"?":               {serve: status, late: true},
-	"c":               {serve: oldContinue},
-	"C":               {serve: oldContinueSignal},
-	"s":               {serve: oldStep},
-	"S":               {serve: oldStepSignal},
-	"vCont":           {serve: vCont},
+	"c":               {serve: oldContinue, resumes: true},
+	"C":               {serve: oldContinueSignal, resumes: true},
+	"s":               {serve: oldStep, resumes: true},
+	"S":               {serve: oldStepSignal, resumes: true},
+	"vCont":           {serve: vCont, resumes: true},
 	"vCtrlC":          {serve: vCtrlC},
 	"k":               {serve: kill},
 	"vKill":           {serve: vKill},
@@ -40,9 +42,10 @@ func status(s *session, a *args) ([]byte, error) {
 	return s.stopReply(target.Event{Kind: target.EventStopped, Tid: stop.Tid, Stop: stop}), nil
 }
 
-// resume lets the process run; its next stop is the reply.
+// resume lets the process run; its next stop is the reply. That it has ended meanwhile is such a stop, which is still to
+// come then.
 func (s *session) resume(actions []target.Action) ([]byte, error) {
-	if err := s.proc.Resume(actions); err != nil {
+	if err := s.proc.Resume(actions); err != nil && !errors.Is(err, target.ErrGone) {
 		return nil, err
 	}
 	s.waiting = true
@@ -176,7 +179,7 @@ func vCtrlC(s *session, a *args) ([]byte, error) {
 
 // kill: k has no reply.
 func kill(s *session, a *args) ([]byte, error) {
-	s.waiting = false
+	s.waiting, s.told = false, true
 	s.proc.Kill()
 	return nil, errNoReply
 }

@@ -38,7 +38,8 @@ type Server struct {
 	proc target.Controller
 	opts Options
 	regs *target.RegisterSet
-	busy atomic.Bool
+	busy atomic.Bool   // a client has engaged the process
+	left chan struct{} // it no longer does
 
 	// Of the clients, but kept between them.
 	handles map[int]uint64 // threads' pthread_t, by tid
@@ -47,7 +48,7 @@ type Server struct {
 // New makes a server for a process.
 func New(proc target.Controller, opts Options) *Server {
 	info := proc.Info()
-	return &Server{proc: proc, opts: opts, regs: target.NewRegisterSet(info.XCR0, info.Xsave), handles: map[int]uint64{}}
+	return &Server{proc: proc, opts: opts, regs: target.NewRegisterSet(info.XCR0, info.Xsave), left: make(chan struct{}, 1), handles: map[int]uint64{}}
 }
 
 // Serve serves proc to the clients that connect to l, one after the other, until the process ends (nil) or ctx does (its error).
@@ -57,8 +58,12 @@ func Serve(ctx context.Context, l net.Listener, proc target.Controller, opts Opt
 	return New(proc, opts).Serve(ctx, l)
 }
 
-// HasClient tells if a client is connected. It may be called from any goroutine.
+// HasClient tells if a client has the process in hand: one that has sent something, and is still there. It may be called
+// from any goroutine.
 func (srv *Server) HasClient() bool { return srv.busy.Load() }
+
+// Left delivers after such a client has left, when HasClient says so already. Several may merge into one.
+func (srv *Server) Left() <-chan struct{} { return srv.left }
 
 // Serve: see the function Serve.
 func (srv *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -95,14 +100,23 @@ func (srv *Server) Serve(ctx context.Context, l net.Listener) error {
 
 // client serves one connection. It returns whether the process has ended, and a connection to serve at once.
 func (srv *Server) client(ctx context.Context, nc net.Conn, conns <-chan net.Conn) (bool, net.Conn) {
-	srv.busy.Store(true)
-	defer srv.busy.Store(false)
+	defer srv.clientLeft()
 	srv.message("Remote debugging from host %s\n", hostPort(nc))
 	s := newSession(srv, nc)
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 	another := s.run(ctx, conns)
 	return s.ended, another
+}
+
+func (srv *Server) clientLeft() {
+	if !srv.busy.Swap(false) {
+		return
+	}
+	select {
+	case srv.left <- struct{}{}:
+	default:
+	}
 }
 
 func (srv *Server) message(format string, a ...any) {

@@ -32,6 +32,8 @@ type session struct {
 	killing  bool // the client waits for OK to vKill
 	detached bool
 	ended    bool // the process is gone
+	told     bool // … and the client knows
+	lingers  bool // … and the connection is about to end
 	status   target.WaitStatus
 	over     bool // end the connection
 
@@ -67,8 +69,8 @@ func newSession(srv *Server, nc net.Conn) *session {
 	return s
 }
 
-// lingerTime is how long a client may take to close after the process has ended, before the connection is closed for it.
-const lingerTime = 2 * time.Second
+// LingerTime is how long a client may take to close after the process has ended, before the connection is closed for it.
+const LingerTime = 2 * time.Second
 
 // run serves the client until it leaves, the process has ended or ctx is done. It returns the next client, if that was
 // why this one was found to be gone.
@@ -142,6 +144,7 @@ func (s *session) input(i input) {
 // packet: somebody who just connects and closes (a port scan, a health check) does not disturb the payload.
 func (s *session) engage() {
 	s.engaged = true
+	s.busy.Store(true)
 	s.proc.PassSignals(0)
 	if _, stopped := s.proc.Stopped(); stopped {
 		return
@@ -174,17 +177,21 @@ func (s *session) event(e target.Event) {
 func (s *session) exited(status target.WaitStatus) {
 	s.ended, s.status = true, status
 	if s.killing {
-		s.killing, s.waiting = false, false
+		s.killing, s.waiting, s.told = false, false, true
 		s.send([]byte("OK"))
 	}
 }
 
-// linger ends the connection after the process's end, when the client has got everything.
+// linger ends the connection after the process's end: at once when the client knows of it, else it may still ask, or ask
+// for the process to go on.
 func (s *session) linger() {
-	if c, ok := s.net.(interface{ CloseWrite() error }); ok {
+	if c, ok := s.net.(interface{ CloseWrite() error }); ok && (s.told || s.detached) {
 		c.CloseWrite()
 	}
-	s.net.SetReadDeadline(time.Now().Add(lingerTime))
+	if !s.lingers {
+		s.lingers = true
+		s.net.SetReadDeadline(time.Now().Add(LingerTime))
+	}
 }
 
 func (s *session) send(body []byte) {

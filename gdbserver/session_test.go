@@ -130,3 +130,22 @@ func TestExtendedRemote(t *testing.T) {
 	c, _ := connected(t, newFake())
 	c.want("!", "OK")
 }
+
+// TestEndWhileStopped: a client that did not wait is told of the process's end when it wants it to go on.
+func TestEndWhileStopped(t *testing.T) {
+	for _, packet := range []string{"c", "C05", "s", "S05", "vCont;c", "?"} {
+		f := newFake()
+		c, done := connected(t, f)
+		f.Kill()
+		if got := c.ask(packet); got != "X09;process:64" {
+			t.Errorf("%s → %q", packet, got)
+		}
+		if b, err := c.r.ReadByte(); err != io.EOF {
+			t.Errorf("after the reply to %s: %q, %v", packet, b, err)
+		}
+		c.conn.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -25,6 +25,7 @@ func (s *session) stopReply(e target.Event) []byte {
 }
 
 func (s *session) exitReply(status target.WaitStatus) []byte {
+	s.told = true
 	var out []byte
 	if sig, ok := status.Signaled(); ok {
 		out = fmt.Appendf(out, "X%02x", toGDB(sig))

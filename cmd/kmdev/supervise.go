@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"time"
 
 	"kmdev/gdbserver"
 	"kmdev/monitor/hostcall"
@@ -43,10 +44,12 @@ func supervise(c *runConfig, payload []string) int {
 	fmt.Fprintf(os.Stderr, "%s for a debugger. Connect to it like this: gdb -q --ex=\"target remote localhost:%d\" %s\n", what, port, payload[0])
 	server := gdbserver.New(p, gdbserver.Options{Version: version, Attached: !c.gdb})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), listener) }()
-	status := p.Supervise(func() bool { return !server.HasClient() })
+	serving, stopServing := context.WithCancel(context.Background())
+	go func() { served <- server.Serve(serving, listener) }()
+	status := p.Supervise(server)
 	listener.Close()
-	<-served // so that gdb gets the exit packet before this process is gone
+	time.AfterFunc(gdbserver.LingerTime, stopServing) // a client that does not read must not hold this process
+	<-served                                          // so that gdb gets the exit packet before this process is gone
 	live.ExitAs(status)
 	return exitKMDEVError
 }

@@ -91,6 +91,7 @@ type Hello struct {
 	Size    uint64 // payload addresses are below it
 	XCR0    uint64
 	Xsave   XsaveLayout
+	Waits   bool // the payload stands at its start, or will in a moment, and waits for a debugger: a report says so
 }
 
 // XsaveLayout locates the components of the standard-format XSAVE area (CPUID leaf 0xD).

@@ -107,6 +107,7 @@ func (h *Hello) fields(c *codec) {
 		c.u32(&x.Offset)
 		c.u32(&x.Size)
 	})
+	c.boolean(&h.Waits)
 }
 
 func (r *Report) fields(c *codec) {

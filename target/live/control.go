@@ -1,6 +1,8 @@
 package live
 
 import (
+	"errors"
+
 	"kmdev/monitor/debug"
 	"kmdev/target"
 )
@@ -20,11 +22,20 @@ func (p *Process) Resume(actions []target.Action) error {
 	p.drain()
 	p.forget()
 	p.mu.Unlock()
-	err := p.client.Resume(actionsOf(actions))
+	err := p.ending(p.client.Resume(actionsOf(actions)))
 	if err != nil {
 		p.mu.Lock()
 		p.running = false
 		p.mu.Unlock()
+	}
+	return err
+}
+
+// ending is the result of a request after which the process may be gone before the monitor can answer: that it is, is no
+// error. The event tells.
+func (p *Process) ending(err error) error {
+	if errors.Is(err, debug.ErrClosed) {
+		return nil
 	}
 	return errorOf(err)
 }
@@ -47,7 +58,7 @@ func (p *Process) Detach(deliver target.SignalSet) error {
 	p.drain()
 	p.forget()
 	p.mu.Unlock()
-	return errorOf(p.client.Detach(uint64(deliver)))
+	return p.ending(p.client.Detach(uint64(deliver)))
 }
 
 // Disconnect removes breakpoints and lets signals pass, but moves nothing.
@@ -56,7 +67,7 @@ func (p *Process) Disconnect() error {
 	return errorOf(p.client.Disconnect())
 }
 
-// Kill ends the process. The monitor may be gone before it can answer.
+// Kill ends the process.
 func (p *Process) Kill() error {
 	p.mu.Lock()
 	ended := p.ended
@@ -64,10 +75,7 @@ func (p *Process) Kill() error {
 	if ended {
 		return target.ErrGone
 	}
-	if err := p.client.Kill(); err != debug.ErrClosed {
-		return errorOf(err)
-	}
-	return nil
+	return p.ending(p.client.Kill())
 }
 
 // PassSignals sets the signals that don't stop the process.

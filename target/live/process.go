@@ -21,6 +21,7 @@ type Process struct {
 	child  *child // nil if the monitor is not our child
 
 	events chan target.Event
+	first  chan struct{} // closed at the first report, or at the end
 
 	mu      sync.Mutex
 	running bool
@@ -45,13 +46,31 @@ type threadState struct {
 
 var _ target.Controller = (*Process)(nil)
 
-// Open takes up the monitor at the other end of conn.
+// Open takes up the monitor at the other end of conn. If its payload waits for a debugger at its start, it is stopped there
+// when Open returns.
 func Open(conn io.ReadWriteCloser) (*Process, error) { return open(conn, nil) }
 
 func open(conn io.ReadWriteCloser, c *child) (*Process, error) {
+	p, err := connect(conn, c)
+	if err != nil {
+		return nil, err
+	}
+	if !p.client.Hello().Waits {
+		return p, nil
+	}
+	<-p.first
+	if _, stopped := p.Stopped(); !stopped {
+		p.Close()
+		return nil, debug.ErrClosed
+	}
+	return p, nil
+}
+
+func connect(conn io.ReadWriteCloser, c *child) (*Process, error) {
 	p := &Process{
 		child:   c,
 		running: true,
+		first:   make(chan struct{}),
 		events:  make(chan target.Event, 4), // a stop and the exit; Resume discards what was not read
 		cache:   map[int]threadState{},
 	}
@@ -97,6 +116,7 @@ func (p *Process) Stopped() (target.Stop, bool) {
 func (p *Process) report(r debug.Report) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.begun()
 	if r.Kind == debug.EventExited {
 		status := target.WaitStatus(r.Status)
 		p.status = &status // the event follows when the process is gone
@@ -142,6 +162,16 @@ func (p *Process) gone() {
 	p.drain()
 	p.send(target.Event{Kind: target.EventExited, Status: status})
 	close(p.events)
+	p.begun()
+}
+
+// begun notes that something has happened. Under mu.
+func (p *Process) begun() {
+	select {
+	case <-p.first:
+	default:
+		close(p.first)
+	}
 }
 
 // forget drops what is cached of a stop.

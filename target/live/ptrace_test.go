@@ -26,11 +26,13 @@ import (
 // one, because the sink's callee may wait for a request.
 type traced struct {
 	pid      int
+	process  *os.Process
 	mem      *os.File
 	requests chan func()
 	statuses chan waited
 	events   eventQueue
-	ended    chan struct{} // the process is gone and its last event was delivered
+	over     chan struct{} // the process is gone, and so is the tracer
+	ended    chan struct{} // … and its last event was delivered
 
 	// Of the tracer.
 	threads map[int]*tracee
@@ -94,8 +96,8 @@ const eventStop = 128
 // trace starts a program, stopped before its first instruction.
 func trace(t *testing.T, stdin, stdout *os.File, program string, args ...string) *traced {
 	t.Helper()
-	inf := &traced{requests: make(chan func()), statuses: make(chan waited), ended: make(chan struct{}), threads: map[int]*tracee{},
-		early: map[int]unix.WaitStatus{}, breaks: map[uint64]byte{}, pass: ^uint64(0)}
+	inf := &traced{requests: make(chan func()), statuses: make(chan waited), over: make(chan struct{}), ended: make(chan struct{}),
+		threads: map[int]*tracee{}, early: map[int]unix.WaitStatus{}, breaks: map[uint64]byte{}, pass: ^uint64(0)}
 	inf.events.cond.L = &inf.events.mu
 	started := make(chan error)
 	go inf.tracer(stdin, stdout, program, args, started)
@@ -106,7 +108,11 @@ func trace(t *testing.T, stdin, stdout *os.File, program string, args ...string)
 		inf.events.run()
 		close(inf.ended)
 	}()
-	t.Cleanup(func() { unix.Kill(inf.pid, unix.SIGKILL) })
+	t.Cleanup(func() {
+		inf.process.Kill()
+		<-inf.over
+		inf.mem.Close()
+	})
 	return inf
 }
 
@@ -118,7 +124,7 @@ func (inf *traced) launch(stdin, stdout *os.File, program string, args []string)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	inf.pid = cmd.Process.Pid
+	inf.pid, inf.process = cmd.Process.Pid, cmd.Process
 	var ws unix.WaitStatus
 	if _, err := unix.Wait4(inf.pid, &ws, unix.WUNTRACED, nil); err != nil {
 		return err
@@ -156,6 +162,9 @@ func (inf *traced) tracer(stdin, stdout *os.File, program string, args []string,
 		inf.mem, err = os.OpenFile(fmt.Sprintf("/proc/%d/mem", inf.pid), os.O_RDWR, 0)
 	}
 	if err != nil {
+		if inf.process != nil {
+			inf.process.Kill()
+		}
 		started <- err
 		return
 	}
@@ -164,6 +173,7 @@ func (inf *traced) tracer(stdin, stdout *os.File, program string, args []string,
 	leader.parked, leader.stop = true, debug.Stop{Reason: debug.StopStart}
 	started <- nil
 	go inf.wait()
+	defer close(inf.over)
 	for {
 		select {
 		case f := <-inf.requests:
@@ -171,8 +181,7 @@ func (inf *traced) tracer(stdin, stdout *os.File, program string, args []string,
 		case w, ok := <-inf.statuses:
 			if !ok {
 				inf.events.put(nil)
-				inf.statuses = nil
-				continue
+				return
 			}
 			inf.waited(w)
 		}
@@ -305,11 +314,15 @@ func (inf *traced) proceed(t *tracee, sig int) {
 	unix.PtraceCont(t.tid, sig)
 }
 
-// do runs f in the tracer.
+// do runs f in the tracer, or not when that has ended.
 func (inf *traced) do(f func() error) error {
-	done := make(chan error)
-	inf.requests <- func() { done <- f() }
-	return <-done
+	done := make(chan error, 1)
+	select {
+	case inf.requests <- func() { done <- f() }:
+		return <-done
+	case <-inf.over:
+		return debug.ErrNoThread
+	}
 }
 
 // on runs f for a parked thread.
@@ -329,7 +342,7 @@ func (inf *traced) on(tid int, f func(t *tracee) error) error {
 func (inf *traced) Hello() debug.Hello {
 	exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", inf.pid))
 	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", inf.pid))
-	h := debug.Hello{Pid: inf.pid, Exe: exe, Size: 1 << 47, Args: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")}
+	h := debug.Hello{Pid: inf.pid, Exe: exe, Size: 1 << 47, Waits: true, Args: strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")}
 	h.XCR0 = cpu.XCR0()
 	x := cpu.NewXState(h.XCR0)
 	h.Xsave.Size = x.Size
@@ -543,6 +556,6 @@ func (inf *traced) CatchSyscalls(all bool, nrs []int) error {
 	return errors.ErrUnsupported
 }
 
-func (inf *traced) Kill() error { return unix.Kill(inf.pid, unix.SIGKILL) }
+func (inf *traced) Kill() error { return inf.process.Kill() }
 
 var _ debug.Inferior = (*traced)(nil)

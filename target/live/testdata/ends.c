@@ -20,6 +20,7 @@ int main(int argc, char **argv)
 	sigset_t all;
 	sigfillset(&all);
 	sigdelset(&all, SIGTSTP);
+	sigdelset(&all, SIGCONT); /* blocked, sigwait would take it, too */
 	sigprocmask(SIG_BLOCK, &all, 0);
 	puts("waiting"), fflush(stdout);
 	int sig;

@@ -143,7 +143,7 @@ func TestArchitectureTable(t *testing.T) {
 	}
 }
 
-var tableRow = regexp.MustCompile("(?m)^\\| `(monitor/[a-z0-9]+)` \\|.*\\| ([^|]*) \\|$")
+var tableRow = regexp.MustCompile("(?m)^\\| `(monitor/[a-z0-9/]+)` \\|.*\\| ([^|]*) \\|$")
 
 // parseTable reads rows of the form "| `monitor/x` | what | a, b |".
 func parseTable(text string) map[string][]string {

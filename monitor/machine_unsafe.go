@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"kmdev/monitor/confine"
 	"kmdev/monitor/cpu"
 	"kmdev/monitor/guest"
 	"kmdev/monitor/hostcall"
@@ -78,6 +79,8 @@ type Options struct {
 	Stats string
 	// Floor measures the bare host first, in this process, for the line of counters.
 	Floor bool
+	// NoSeccomp leaves the monitor without its system call filter.
+	NoSeccomp bool
 	// Wait keeps the first thread parked before its first instruction until a debugger resumes it.
 	Wait bool
 }
@@ -109,6 +112,11 @@ func New(o Options) (*Machine, error) {
 	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
 	hardware := m.startHardware()
+	if !o.NoSeccomp { // beside KVM's work, and before the first byte of the payload's file is looked at
+		if err := confine.Install(); err != nil {
+			return nil, err
+		}
+	}
 	if m.program, err = loader.Open(o.Path, o.Args, o.Env, loader.Options{NoRandomize: o.NoASLR}); err != nil {
 		return nil, err
 	}

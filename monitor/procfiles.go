@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"kmdev/monitor/confine"
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/memory"
 	"kmdev/monitor/signal"
@@ -59,6 +60,9 @@ func (t *Thread) procStatus(host func() []byte) []byte {
 
 		"Seccomp":         strconv.FormatUint(t.confined.Load().mode(), 10),
 		"Seccomp_filters": strconv.Itoa(t.confined.Load().chain().Len()),
+	}
+	if !confine.PayloadNoNewPrivs(true) {
+		fields["NoNewPrivs"] = "0"
 	}
 	var out []byte
 	for line := range bytes.Lines(host()) {

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/monitor/confine"
 	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/kvm"
@@ -176,7 +177,7 @@ func (t *Thread) readProgram(gva uint64) ([]seccomp.Insn, unix.Errno) {
 
 // noNewPrivs tells whether the calling thread has given up new privileges (PR_SET_NO_NEW_PRIVS).
 func noNewPrivs() bool {
-	return hostcall.Raw(unix.SYS_PRCTL, unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0, 0) == 1
+	return confine.PayloadNoNewPrivs(hostcall.Raw(unix.SYS_PRCTL, unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0, 0) == 1)
 }
 
 // unsyncable returns a thread whose filters are not all of chain, or 0. Under m.mu.
@@ -210,6 +211,7 @@ func (m *Machine) syncConfinement(t *Thread, c *confinement) {
 func (t *Thread) promiseNoNewPrivs() {
 	t.want.And(^uint32(wantNoNewPrivs))
 	hostcall.Raw(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	confine.PayloadSetsNoNewPrivs()
 }
 
 // permits decides about the hypercall that t has just made, by its confinement. If it says no it has done what the

@@ -67,6 +67,8 @@ func (c *runConfig) options() []option {
 			keep("--virt-device", func(v string) error { c.opts.Device = v; return nil })},
 		{"--unimplemented", "HOW", "what a hypercall that kmdev refuses does: errno (default) or abort, as KM did",
 			keep("--unimplemented", c.setUnimplemented)},
+		{"--seccomp", "HOW", "on (default): the monitor's own system calls are filtered, see docs/security.md; off: they are not",
+			keep("--seccomp", c.setSeccomp)},
 		{"--uname", "FIELD=TEXT", "override a field of uname(2): sysname, nodename, release, version, machine, domainname",
 			keep("--uname", c.setUname)},
 		{"--no-aslr", "", "put the payload's memory at the same addresses each time, as gdb does",
@@ -105,6 +107,18 @@ func (c *runConfig) setUnimplemented(v string) error {
 		c.opts.AbortUnimplemented = true
 	default:
 		return fmt.Errorf("%q: say errno or abort", v)
+	}
+	return nil
+}
+
+func (c *runConfig) setSeccomp(v string) error {
+	switch v {
+	case "on":
+		c.opts.NoSeccomp = false
+	case "off":
+		c.opts.NoSeccomp = true
+	default:
+		return fmt.Errorf("%q: say on or off", v)
 	}
 	return nil
 }

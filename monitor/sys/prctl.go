@@ -80,6 +80,18 @@ var prctlOptions = [...]struct {
 	{unix.PR_SET_PTRACER, prctlInts, 0},
 }
 
+// PrctlOptions are the options that reach the host.
+func PrctlOptions() []uint32 {
+	var options []uint32
+	for _, o := range prctlOptions {
+		switch o.kind {
+		case prctlInts, prctlPtr2, prctlCores:
+			options = append(options, o.option)
+		}
+	}
+	return options
+}
+
 // Prctl serves every option but those of seccomp, which package monitor has looked at before.
 func Prctl(t hypercall.Task, a *[6]uint64) uint64 {
 	for i := range prctlOptions {
@@ -100,7 +112,7 @@ func Prctl(t hypercall.Task, a *[6]uint64) uint64 {
 		case prctlAuxv:
 			return prctlGetAuxv(t, a)
 		}
-		return raw(unix.SYS_PRCTL, h[0], h[1], h[2], h[3], h[4], 0)
+		return ownRights(a, raw(unix.SYS_PRCTL, h[0], h[1], h[2], h[3], h[4], 0))
 	}
 	t.Process().Notef("prctl option %#x and others that are about the host process are refused with EINVAL", uint32(a[0]))
 	return fail(unix.EINVAL)

@@ -71,6 +71,7 @@ var nativeEqual = []fixture{
 	{name: "tty", variants: onStatics},
 	{name: "clock", variants: onC},
 	{name: "seccomp", variants: onGlibc, args: [][]string{nil, {"strict"}, {"strict_killed"}, {"process"}, {"unknown"}, {"alone"}, {"thread"}, {"leader"}, {"trap"}}},
+	{name: "inherit", variants: onGlibc},
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},

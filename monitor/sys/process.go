@@ -23,6 +23,7 @@ var processCalls = []entry{
 func unshare(t task, a args) uint64 {
 	const alone = unix.CLONE_FILES | unix.CLONE_FS | unix.CLONE_SIGHAND | unix.CLONE_THREAD | unix.CLONE_VM
 	flags := a[0]
+	procfs(t) // while there still is one
 	if t.Process().Threads() == 1 {
 		flags &^= alone
 	} else if flags&unix.CLONE_FILES != 0 {

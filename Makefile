@@ -10,8 +10,8 @@ export CGO_ENABLED := 0
 # Go's random heap base would lie in the payload's window (monitor/hostcall/window_amd64.s keeps it out, at the cost of a search).
 export GOEXPERIMENT := norandomizedheapbase64
 
-# monitor/hostcall's entry point blocks every signal before the Go runtime starts.
-LDFLAGS := -X main.version=$(VERSION) -E kmdev_rt0
+# The entry point (cmd/kmdev, monitor/hostcall) blocks every signal and begins with the VM before the Go runtime starts.
+LDFLAGS := -X main.version=$(VERSION) -E kmdev_main_rt0
 
 .DEFAULT_GOAL := build
 .PHONY: help build setup demo test unit e2e test-full test-amdv bench lint fmt fuzz generate clean

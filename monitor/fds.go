@@ -57,6 +57,9 @@ func prlimit(resource int, r *unix.Rlimit) error {
 
 // Relocate moves fd, which the monitor has just got, out of the payload's range and returns its new number.
 func (t *fdTable) Relocate(fd int) (int, error) {
+	if fd >= t.bound {
+		return fd, nil
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wide := unix.Rlimit{Cur: uint64(hostcall.FDEnd()), Max: uint64(hostcall.FDEnd())}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"kmdev/monitor/confine"
 	"kmdev/monitor/cpu"
@@ -16,8 +15,6 @@ import (
 	"kmdev/monitor/loader"
 	"kmdev/monitor/memory"
 	"kmdev/monitor/signal"
-
-	"golang.org/x/sys/unix"
 )
 
 // Machine is one payload process and its VM.
@@ -25,10 +22,12 @@ type Machine struct {
 	host *Host
 	vm   *kvm.VM
 	pad  *guest.Pad
-	as   *memory.AddressSpace
-	fds  *fdTable
-	log  *slog.Logger
-	opts Options
+	// tables is memory for the first page tables.
+	tables []byte
+	as     *memory.AddressSpace
+	fds    *fdTable
+	log    *slog.Logger
+	opts   Options
 
 	actions *signal.Actions
 	program *loader.Program
@@ -92,11 +91,15 @@ const physBase = 4 << 30
 // otherFDs is how many descriptors the monitor needs besides its vCPUs'.
 const otherFDs = 16
 
-// padGPA is the landing pad's guest-physical address, its slot the first.
-const (
-	padGPA   = 2 << 20
-	padSlot  = 0
-	firstAny = 1
+// firstAny is the number of the first memory slot that the address space may use.
+const firstAny = 1
+
+// The first slot holds the landing pad and, behind it, the first page tables.
+var (
+	_ [kvm.SecondPart - guest.Size]struct{}
+	_ [guest.Size - kvm.SecondPart]struct{}
+	_ [kvm.FirstSize - guest.Size - memory.TablesSize]struct{}
+	_ [memory.TablesSize + guest.Size - kvm.FirstSize]struct{}
 )
 
 // New validates the payload and makes its VM. The payload has not run yet; nothing was mapped if New fails. On the main
@@ -105,13 +108,14 @@ func New(o Options) (*Machine, error) {
 	if o.Device == "" {
 		o.Device = "/dev/kvm"
 	}
+	early := kvm.MadeEarly(o.Device) // its thread needs RLIMIT_NOFILE as the entry has left it
 	fds, err := newFDTable()
 	if err != nil {
 		return nil, err
 	}
 	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
-	hardware := m.startHardware()
+	hardware := m.startHardware(early)
 	if !o.NoSeccomp { // beside KVM's work, and before the first byte of the payload's file is looked at
 		if err := confine.Install(); err != nil {
 			return nil, err
@@ -139,12 +143,13 @@ func New(o Options) (*Machine, error) {
 	return m, m.makeSpace()
 }
 
-// startHardware opens the device and makes the VM beside the caller, who has files to wait for; KVM takes its time over both.
+// startHardware opens the device and makes the VM: beside the caller, who has files to wait for, unless most of it was made
+// early.
 // The VM's error, or nil, comes through the channel when it is there; the first vCPU's through m.firstVCPU.
-func (m *Machine) startHardware() <-chan error {
+func (m *Machine) startHardware(early bool) <-chan error {
 	made := make(chan error, 1)
 	m.firstVCPU = make(chan error, 1)
-	go func() {
+	start := func() {
 		if err := m.makeVM(); err != nil {
 			made <- err
 			return
@@ -157,7 +162,12 @@ func (m *Machine) startHardware() <-chan error {
 		}
 		m.mu.Unlock()
 		m.firstVCPU <- err
-	}()
+	}
+	if early {
+		start()
+	} else {
+		go start()
+	}
 	return made
 }
 
@@ -183,6 +193,7 @@ func (m *Machine) makeSpace() (err error) {
 		Slots: m.vm, FirstSlot: firstAny, MaxSlots: m.host.Slots,
 		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.opts.NoASLR,
 		Relocate: m.fds.Relocate,
+		Tables:   m.tables, TablesGPA: kvm.FirstGPA + guest.Size,
 	})
 	if err != nil {
 		return err
@@ -194,14 +205,12 @@ func (m *Machine) makeSpace() (err error) {
 }
 
 func (m *Machine) mapPad() error {
-	mem, err := unix.Mmap(-1, 0, guest.Size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	mem, err := m.vm.FirstSlot()
 	if err != nil {
 		return fmt.Errorf("mapping the landing pad: %w", err)
 	}
-	if err := m.vm.SetMemory(padSlot, 0, padGPA, guest.Size, uintptr(unsafe.Pointer(&mem[0]))); err != nil {
-		return err
-	}
-	m.pad = guest.New(mem, padGPA, m.host.PVM)
+	m.pad = guest.New(mem[:guest.Size], kvm.FirstGPA, m.host.PVM)
+	m.tables = mem[guest.Size:]
 	return nil
 }
 

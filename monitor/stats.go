@@ -14,6 +14,7 @@ type Stats struct {
 	Runs   uint64 // KVM_RUN calls, that is exits
 	Ioctls uint64 // other vCPU ioctls
 	VCPUs  int
+	Early  int    // 1 if the VM was made beside the start of Go's runtime
 	Faults uint64 // page faults that came out of the guest
 	Floor  Floor  // if Options.Floor asked for it
 }
@@ -24,12 +25,15 @@ func (m *Machine) Stats() Stats {
 	s.Runs, s.Ioctls = kvm.Counters()
 	m.mu.Lock()
 	s.VCPUs = m.vcpus
+	if m.vm.Early() {
+		s.Early = 1
+	}
 	m.mu.Unlock()
 	return s
 }
 
 func (s Stats) String() string {
-	text := fmt.Sprintf("runs=%d ioctls=%d vcpus=%d faults=%d", s.Runs, s.Ioctls, s.VCPUs, s.Faults)
+	text := fmt.Sprintf("runs=%d ioctls=%d vcpus=%d faults=%d early=%d", s.Runs, s.Ioctls, s.VCPUs, s.Faults, s.Early)
 	if s.Floor != (Floor{}) {
 		text += fmt.Sprintf(" floor_hypercall_us=%.2f floor_touch_us=%.2f", s.Floor.Hypercall, s.Floor.Touch)
 	}

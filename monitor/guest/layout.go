@@ -9,8 +9,8 @@ const (
 // Vectors is how many exception vectors the architecture has.
 const Vectors = 32
 
-// Layout of the landing pad's guest-physical region, in bytes from its start. The first megabyte is shared by all
-// vCPUs; each vCPU has one page behind it.
+// Layout of the landing pad's guest-physical region, in bytes from its start. The first pages are shared by all
+// vCPUs; each vCPU has one page behind them.
 const (
 	offIDT       = 0x0000
 	offCode      = 0x1000 // supervisor: exception stubs, SYSCALL entry of hardware hosts
@@ -20,7 +20,7 @@ const (
 	offUserPDPT  = 0x5000 // PML4[UserEntryIndex]
 	offUserPD    = 0x6000
 	offUserPT    = 0x7000
-	offVCPU      = 0x10000
+	offVCPU      = 0x8000
 )
 
 // MaxVCPUs is how many vCPUs the landing pad has room for (KVM's own limit is 4096).

@@ -3,6 +3,7 @@
 // interrupted instruction, how far things have got.
 //
 //	entry_amd64.s     the ELF entry: blocks every signal before the Go runtime's first instruction
+//	early_amd64.s     what the entry does meanwhile on a thread without a runtime
 //	start.go again.go Init; Plain for processes that are no monitor
 //	call_amd64.s      the blocking stub: Block.Call
 //	handler_amd64.s   the handler of every signal; handler_unsafe.go for what is not the stub

@@ -74,6 +74,17 @@ nextDisposition:
 	CALL ·roomForDescriptors(SB)
 	CALL ·reserveWindow(SB)
 	MOVQ BX, ·startVector(SB)
+
+	// Not if a descriptor is missing that the runtime is to open: the thread must not get its number.
+	CMPQ ·earlyCalls+8(SB), $0
+	JEQ  patch
+	CMPQ ·fdBound(SB), $0
+	JEQ  patch
+	CMPQ ·closedStandard(SB), $0
+	JNE  patch
+	CALL ·startEarly(SB)
+
+patch:
 	CALL ·patchSigtable(SB)
 
 	// Hand the runtime a copy of the vector in which runtimeEnv stands before the environment: first mention wins.

@@ -1,6 +1,7 @@
 package hostcall
 
 import (
+	"encoding/binary"
 	"errors"
 	"strconv"
 	"strings"
@@ -10,16 +11,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// noptrdata gives the runtime's initialised variables without pointers.
+// noptrdata gives the program's initialised variables without pointers, programData all variables.
 func noptrdata() (start, end uintptr)
+func programData() (start, end uintptr)
 
 // startPoller is the runtime's own: package internal/poll calls it before the first file.
 //
 //go:linkname startPoller internal/poll.runtime_pollServerInit
 func startPoller()
 
-// pollerAtInit is movePoller's result. It runs before package os's init, which starts the poller if a standard file
-// does not block: this package does not import os, so the linker puts it first.
+// pollerAtInit is movePoller's result.
 var pollerAtInit = movePoller()
 
 // movePoller starts the Go runtime's poller, which the runtime otherwise does at a time of its own (with the first
@@ -28,6 +29,8 @@ var pollerAtInit = movePoller()
 //
 //	epfd            int32, -1 before: found by the change
 //	netpollEventFd  uintptr: its address is the data that the poller registered its eventfd with
+//
+// Package os may have started it before, which it does when a standard file does not block.
 //
 // Hardly anybody polls yet: there is no timer and no file, for which a thread would (runtime.findRunnable), but sysmon
 // does in a process that is 10 ms old. So the old numbers stay good until closePoller, long after whoever has read a
@@ -39,25 +42,22 @@ func movePoller() error {
 	}
 	start, end := noptrdata()
 	words := unsafe.Slice((*int32)(unsafe.Pointer(start)), (end-start)/4)
-	before := append([]int32(nil), words...)
-	startPoller()
-
-	var epfd *int32
+	unset := make([]*int32, 0, 256)
 	for i := range words {
-		if before[i] != -1 || words[i] < 0 || !strings.Contains(linkOf(int(words[i])), "[eventpoll]") {
-			continue
+		if words[i] == -1 {
+			unset = append(unset, &words[i])
 		}
-		if epfd != nil {
+	}
+	startPoller()
+	epfd, eventfd := findPoller(unset)
+	if epfd == nil {
+		unset, err := unsetInFile(words, start)
+		if err != nil {
+			return err
+		}
+		if epfd, eventfd = findPoller(unset); epfd == nil {
 			return errPoller
 		}
-		epfd = &words[i]
-	}
-	if epfd == nil {
-		return errPoller
-	}
-	eventfd := eventVariable(int(*epfd))
-	if eventfd == nil {
-		return errPoller
 	}
 	oldPoller = [2]int{int(*epfd), int(*eventfd)}
 	high, err := above(oldPoller[0])
@@ -71,6 +71,50 @@ func movePoller() error {
 	atomic.StoreInt32(epfd, int32(high))
 	atomic.StoreUintptr(eventfd, uintptr(highEvent))
 	return nil
+}
+
+// findPoller finds the variables among those that were -1: nil if there is not exactly one that has become an epoll
+// descriptor.
+func findPoller(unset []*int32) (epfd *int32, eventfd *uintptr) {
+	for _, p := range unset {
+		if *p < 0 {
+			continue
+		}
+		if v := eventVariable(int(*p)); v != nil {
+			if epfd != nil {
+				return nil, nil
+			}
+			epfd, eventfd = p, v
+		}
+	}
+	return epfd, eventfd
+}
+
+// unsetInFile gives the variables that are -1 in this program's file. words are what lies at start now.
+func unsetInFile(words []int32, start uintptr) (unset []*int32, err error) {
+	fd, err := unix.Open("/proc/self/exe", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fileError("open", "/proc/self/exe", err)
+	}
+	defer unix.Close(fd)
+	head := make([]byte, 4096)
+	if n, err := unix.Pread(fd, head, 0); err != nil || n < ehdrSize {
+		return nil, fileError("read", "the program's ELF header", err)
+	}
+	off, ok := fileOffset(head, uint64(start))
+	if !ok {
+		return nil, errPoller
+	}
+	was := make([]byte, 4*len(words))
+	if n, err := unix.Pread(fd, was, int64(off)); err != nil || n < len(was) {
+		return nil, fileError("read", "the program's data", err)
+	}
+	for i := range words {
+		if binary.LittleEndian.Uint32(was[4*i:]) == 1<<32-1 {
+			unset = append(unset, &words[i])
+		}
+	}
+	return unset, nil
 }
 
 // oldPoller are the descriptors that movePoller has replaced.
@@ -88,7 +132,9 @@ func closePoller() {
 
 var errPoller = errors.New("hostcall: this Go runtime's poller is not the one known here (monitor/hostcall/poller_unsafe.go): build kmdev with the Go version in go.mod")
 
-// eventVariable is the address that the epoll descriptor's only registration carries (proc_pid_fdinfo(5), "data:").
+// eventVariable is the address in this program's data that a registration of the epoll descriptor carries
+// (proc_pid_fdinfo(5), "data:"), nil if there is none or fd is something else. A file's registration has an address on the
+// heap with a tag.
 func eventVariable(epfd int) *uintptr {
 	fd, err := unix.Open("/proc/self/fdinfo/"+strconv.Itoa(epfd), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -100,21 +146,18 @@ func eventVariable(epfd int) *uintptr {
 	if err != nil {
 		return nil
 	}
-	text := string(buf[:n])
-	_, rest, ok := strings.Cut(text, "data:")
-	if !ok || strings.Contains(rest, "data:") {
-		return nil
+	for line := range strings.SplitSeq(string(buf[:n]), "\n") {
+		_, rest, ok := strings.Cut(line, "data:")
+		if !ok {
+			continue
+		}
+		rest, _, _ = strings.Cut(strings.TrimSpace(rest), " ")
+		addr, err := strconv.ParseUint(rest, 16, 64)
+		if start, end := programData(); err == nil && uintptr(addr) >= start && uintptr(addr) < end {
+			return *(**uintptr)(unsafe.Pointer(&addr))
+		}
 	}
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return nil
-	}
-	addr, err := strconv.ParseUint(fields[0], 16, 64)
-	if err != nil {
-		return nil
-	}
-	// The variable lies in this program's own data, so the address is good.
-	return *(**uintptr)(unsafe.Pointer(&addr))
+	return nil
 }
 
 // above duplicates a descriptor into the monitor's range.

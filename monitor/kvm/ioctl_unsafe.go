@@ -83,10 +83,16 @@ func ioctlPtr(fd int, req uintptr, p unsafe.Pointer) (int, error) {
 type System struct {
 	FD       int
 	mmapSize int
+	early    bool // see EarlyCalls
 }
+
+const apiVersion = 12
 
 // Open opens the device (normally /dev/kvm) and checks that it speaks API version 12, the only stable one (§4.1).
 func Open(path string) (*System, error) {
+	if s := openEarly(path); s != nil {
+		return s, nil
+	}
 	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
@@ -97,9 +103,9 @@ func Open(path string) (*System, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s is not a KVM device (KVM_GET_API_VERSION: %w)", path, err)
 	}
-	if v != 12 {
+	if v != apiVersion {
 		unix.Close(fd)
-		return nil, fmt.Errorf("%s speaks KVM API version %d; kmdev needs 12", path, v)
+		return nil, fmt.Errorf("%s speaks KVM API version %d; kmdev needs %d", path, v, apiVersion)
 	}
 	if s.mmapSize, err = ioctl(fd, ioGetVCPUMmapSize, 0); err != nil {
 		unix.Close(fd)
@@ -122,6 +128,9 @@ func (s *System) Check(capability int) int {
 
 // SupportedCPUID is KVM_GET_SUPPORTED_CPUID (§4.46).
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
+	if s.early {
+		return append([]CPUIDEntry(nil), earlyCPUID.entries[:earlyCPUID.n]...), nil
+	}
 	t := &cpuid2{n: MaxCPUIDEntries}
 	if _, err := ioctlPtr(s.FD, ioGetSupportedCPUID, unsafe.Pointer(t)); err != nil {
 		return nil, fmt.Errorf("KVM_GET_SUPPORTED_CPUID: %w", err)
@@ -131,12 +140,16 @@ func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
 
 // VM is a KVM virtual machine.
 type VM struct {
-	FD  int
-	sys *System
+	FD    int
+	sys   *System
+	early bool // see EarlyCalls
 }
 
 // CreateVM is KVM_CREATE_VM (§4.2).
 func (s *System) CreateVM() (*VM, error) {
+	if vm := s.takeVM(); vm != nil {
+		return vm, nil
+	}
 	for {
 		fd, err := ioctl(s.FD, ioCreateVM, 0)
 		if err == unix.EINTR { // a fork or signal in the parent may interrupt the allocation; nothing has been made
@@ -176,6 +189,9 @@ type VCPU struct {
 // CreateVCPU is KVM_CREATE_VCPU (§4.7) plus the mapping of its run page. relocate, when not nil, moves the new
 // descriptor out of the payload's range and returns the new number.
 func (vm *VM) CreateVCPU(id int, relocate func(fd int) (int, error)) (*VCPU, error) {
+	if v := vm.takeVCPU(id); v != nil {
+		return v, nil
+	}
 	fd, err := ioctl(vm.FD, ioCreateVCPU, uintptr(id))
 	if err != nil {
 		return nil, fmt.Errorf("KVM_CREATE_VCPU %d: %w", id, err)

@@ -13,8 +13,10 @@ type tablePool struct {
 	slots  *slotSet
 	chunks map[uint64]*poolChunk // by gpa / largePage
 	last   *poolChunk
-	free   []uint64 // guest-physical addresses of zeroed pages
+	free   []uint64 // guest-physical addresses of zeroed pages that were in use
 	inUse  int
+
+	fresh, end uint64 // guest-physical, of pages in the newest chunk that were never used
 }
 
 type poolChunk struct {
@@ -50,15 +52,20 @@ func (p *tablePool) at(gpa uint64) (*table, *tableInfo) {
 
 // get gives a zeroed page.
 func (p *tablePool) get() (uint64, error) {
-	if len(p.free) == 0 {
+	if n := len(p.free); n > 0 {
+		gpa := p.free[n-1]
+		p.free = p.free[:n-1]
+		p.inUse++
+		return gpa, nil
+	}
+	if p.fresh == p.end {
 		if err := p.grow(); err != nil {
 			return 0, err
 		}
 	}
-	gpa := p.free[len(p.free)-1]
-	p.free = p.free[:len(p.free)-1]
+	p.fresh += pageSize
 	p.inUse++
-	return gpa, nil
+	return p.fresh - pageSize, nil
 }
 
 // put takes a page back whose entries are all 0 and which KVM holds no shadow of.
@@ -79,13 +86,17 @@ func (p *tablePool) grow() error {
 		_ = unix.Munmap(mem)
 		return err
 	}
-	c := &poolChunk{mem: mem, gpa: gpa}
-	p.chunks[gpa/largePage] = c
-	for off := uint64(largePage); off > 0; {
-		off -= pageSize
-		p.free = append(p.free, gpa+off)
-	}
+	p.add(mem, gpa)
 	return nil
+}
+
+// TablesSize is the size in bytes of Config.Tables.
+const TablesSize = largePage
+
+// add takes TablesSize bytes of zeroed memory that a slot has at gpa.
+func (p *tablePool) add(mem []byte, gpa uint64) {
+	p.chunks[gpa/largePage] = &poolChunk{mem: mem, gpa: gpa}
+	p.fresh, p.end = gpa, gpa+TablesSize
 }
 
 // close gives the host memory back. The VM must not run any more.
@@ -93,5 +104,5 @@ func (p *tablePool) close() {
 	for _, c := range p.chunks {
 		_ = unix.Munmap(c.mem)
 	}
-	p.chunks, p.last, p.free = nil, nil, nil
+	p.chunks, p.last, p.free, p.fresh, p.end = nil, nil, nil, 0, 0
 }

@@ -22,6 +22,11 @@ type Config struct {
 	PhysBase  uint64 // guest-physical addresses [PhysBase, 1<<PhysBits) are the address space's
 	PhysBits  int    // width of a guest-physical address
 
+	// Tables, if not nil, is TablesSize bytes of zeroed memory for the first page tables, which a slot has at TablesGPA, a
+	// multiple of 2 MiB below PhysBase. It stays the caller's.
+	Tables    []byte
+	TablesGPA uint64
+
 	NoASLR bool // personality(2)'s ADDR_NO_RANDOMIZE
 
 	// Limit gives the payload's soft limit of a resource (RLIMIT_AS, RLIMIT_DATA, RLIMIT_STACK, RLIMIT_MEMLOCK), read at
@@ -81,6 +86,9 @@ func New(c Config) (*AddressSpace, error) {
 	}
 	as.slots = newSlotSet(&as.cfg, usermem.Window)
 	pool := &tablePool{slots: as.slots, chunks: map[uint64]*poolChunk{}}
+	if c.Tables != nil {
+		pool.add(c.Tables[:TablesSize], c.TablesGPA)
+	}
 	t, err := newTables(pool, !c.NoLargePages)
 	if err != nil {
 		return nil, fmt.Errorf("address space: %w", err)

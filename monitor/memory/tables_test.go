@@ -156,8 +156,9 @@ func TestNoMemoryForTables(t *testing.T) {
 		t.Fatal("no 2 MiB entry")
 	}
 	f.fail = unix.ENOMEM
-	free := as.tables.pool.free
-	as.tables.pool.free = nil
+	pool := as.tables.pool
+	free, fresh := pool.free, pool.fresh
+	pool.free, pool.fresh = nil, pool.end
 	if e := errno(as.Mprotect(a+5*pageSize, pageSize, unix.PROT_READ)); e != 0 {
 		t.Errorf("mprotect: %v", e)
 	}
@@ -176,7 +177,7 @@ func TestNoMemoryForTables(t *testing.T) {
 		t.Errorf("fault without a table page: %+v", r)
 	}
 	checkInvariants(t, as, f)
-	f.fail, as.tables.pool.free = nil, free
+	f.fail, pool.free, pool.fresh = nil, free, fresh
 	if r := as.Fault(a+5*pageSize, 4, 0); r != resolved {
 		t.Errorf("fault: %+v", r)
 	}

@@ -1,0 +1,18 @@
+#include "textflag.h"
+
+// kmdev_main_rt0 is the ELF entry point (go build -ldflags='-E kmdev_main_rt0'): hostcall's, which for `kmdev run …` begins
+// with the VM. The stack is as the kernel made it: argc, argv.
+TEXT kmdev_main_rt0(SB),NOSPLIT|NOFRAME,$0
+	CMPQ 0(SP), $3
+	JLT  start
+	MOVQ 16(SP), CX
+	CMPL (CX), $0x006e7572 // "run"
+	JNE  start
+	LEAQ kmdev∕monitor∕kvm·EarlyCalls(SB), CX
+	MOVQ 0(CX), AX
+	MOVQ AX, kmdev∕monitor∕hostcall·earlyCalls+0(SB)
+	MOVQ 8(CX), AX
+	MOVQ AX, kmdev∕monitor∕hostcall·earlyCalls+8(SB)
+
+start:
+	JMP kmdev_rt0(SB)

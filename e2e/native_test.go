@@ -72,6 +72,7 @@ var nativeEqual = []fixture{
 	{name: "clock", variants: onC},
 	{name: "seccomp", variants: onGlibc, args: [][]string{nil, {"strict"}, {"strict_killed"}, {"process"}, {"unknown"}, {"alone"}, {"thread"}, {"leader"}, {"trap"}}},
 	{name: "inherit", variants: onGlibc},
+	{name: "aio", variants: onGlibc},
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},

@@ -39,3 +39,10 @@ var memoryCalls = map[int]handler{
 		return t.m.as.RemapFilePages(a[0], a[1], a[2], a[3], a[4])
 	},
 }
+
+// MapAnonymous and Unmap are hypercall.Process's.
+func (m *Machine) MapAnonymous(size uint64) uint64 {
+	return m.as.Mmap(0, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, 0, 0)
+}
+
+func (m *Machine) Unmap(gva, size uint64) { m.as.Munmap(gva, size) }

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kmdev/monitor/hypercall"
+	"kmdev/monitor/usermem"
 )
 
 // The methods of hypercall.Process.
@@ -56,6 +57,23 @@ func (p *Process) ProcFile(_ hypercall.Task, name string, host func() []byte) ([
 		return append([]byte("seen: "), host()...), true
 	}
 	return []byte(text), ok
+}
+
+// MapAnonymous maps memory in a part of the window that no task uses.
+func (p *Process) MapAnonymous(size uint64) uint64 {
+	const first, last = 0x4000_0000_0000, 0x4100_0000_0000
+	for gva := uint64(first); gva < last; gva += size + page {
+		_, _, e := unix.Syscall6(unix.SYS_MMAP, uintptr(usermem.Window+gva), uintptr(size), unix.PROT_READ,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uintptr(0), 0)
+		if e == 0 {
+			return gva
+		}
+	}
+	return hypercall.Err(unix.ENOMEM)
+}
+
+func (p *Process) Unmap(gva, size uint64) {
+	unix.Syscall(unix.SYS_MUNMAP, uintptr(usermem.Window+gva), uintptr(size), 0)
 }
 
 // OwnFD moves a descriptor to bound or above.

@@ -26,11 +26,11 @@ var netRows = []Row{
 var muxRows = []Row{
 	{7, "poll", GroupIOMux, Handle, Int, A{{"ufds", InOut | tPollfd | by1}, {"nfds", Uint}, {"timeout_msecs", Int}}, ""},
 	{23, "select", GroupIOMux, Handle, Int, A{{"n", Int}, {"inp", InOut | Null | FDSet | by0}, {"outp", InOut | Null | FDSet | by0}, {"exp", InOut | Null | FDSet | by0}, {"tvp", InOut | Null | tTimeval}}, ""},
-	{206, "io_setup", GroupIOMux, Refuse | enosys, Int, A{{"nr_events", Uint}, {"ctxp", InOut | tUlong}}, aioNote},
-	{207, "io_destroy", GroupIOMux, Refuse | enosys, Int, A{{"ctx", Cookie}}, aioNote},
-	{208, "io_getevents", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"min_nr", Long}, {"nr", Long}, {"events", Out | tIoEvent | by2}, {"timeout", In | Null | tTimespec}}, aioNote},
-	{209, "io_submit", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"nr", Long}, {"iocbpp", In | tPtr | by1}}, aioNote},
-	{210, "io_cancel", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"iocb", In | tIocb}, {"result", Out | tIoEvent}}, aioNote},
+	{206, "io_setup", GroupIOMux, Handle, Int, A{{"nr_events", Uint}, {"ctxp", InOut | tUlong}}, aioNote},
+	{207, "io_destroy", GroupIOMux, Handle, Int, A{{"ctx", Cookie}}, ""},
+	{208, "io_getevents", GroupIOMux, Handle, Int, A{{"ctx_id", Cookie}, {"min_nr", Long}, {"nr", Long}, {"events", Out | tIoEvent | by2}, {"timeout", In | Null | tTimespec}}, ""},
+	{209, "io_submit", GroupIOMux, Handle, Int, A{{"ctx_id", Cookie}, {"nr", Long}, {"iocbpp", In | tPtr | by1}}, ""},
+	{210, "io_cancel", GroupIOMux, Handle, Int, A{{"ctx_id", Cookie}, {"iocb", In | tIocb}, {"result", Out | tIoEvent}}, ""},
 	{213, "epoll_create", GroupIOMux, Pass, FD, A{{"size", Int}}, ""},
 	{232, "epoll_wait", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", Int}}, ""},
 	{233, "epoll_ctl", GroupIOMux, Pass | Sleeps, Int, A{{"epfd", FD}, {"op", Enum | sEpollOp}, {"fd", FD}, {"event", In | Null | tEpollEvent}}, ""},
@@ -40,7 +40,7 @@ var muxRows = []Row{
 	{284, "eventfd", GroupIOMux, Pass, FD, A{{"count", Uint}}, ""},
 	{290, "eventfd2", GroupIOMux, Pass, FD, A{{"count", Uint}, {"flags", Flags | sEventfd}}, ""},
 	{291, "epoll_create1", GroupIOMux, Pass, FD, A{{"flags", Flags | sEpoll}}, ""},
-	{333, "io_pgetevents", GroupIOMux, Refuse | enosys, Int, A{{"ctx_id", Cookie}, {"min_nr", Long}, {"nr", Long}, {"events", Out | tIoEvent | by2}, {"timeout", In | Null | tTimespec}, {"usig", In | Null | tPselectSig}}, aioNote},
+	{333, "io_pgetevents", GroupIOMux, Handle, Int, A{{"ctx_id", Cookie}, {"min_nr", Long}, {"nr", Long}, {"events", Out | tIoEvent | by2}, {"timeout", In | Null | tTimespec}, {"usig", In | Null | tPselectSig}}, ""},
 	{425, "io_uring_setup", GroupIOMux, Refuse | enosys, FD, A{{"entries", Uint}, {"p", InOut | tAny}}, uringNote},
 	{426, "io_uring_enter", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"to_submit", Uint}, {"min_complete", Uint}, {"flags", Flags | sIoUring}, {"argp", In | Null | tByte | by5}, {"argsz", Size}}, uringNote},
 	{427, "io_uring_register", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"opcode", Enum | sIoUring}, {"arg", InOut | Null | tAny}, {"nr_args", Uint}}, uringNote},
@@ -48,6 +48,6 @@ var muxRows = []Row{
 }
 
 const (
-	aioNote   = "the kernel maps the completion ring outside the payload's address space; programs fall back to threads"
+	aioNote   = "completions come from io_getevents only: the ring in the payload's memory is empty and without its magic number, which libaio understands"
 	uringNote = "submission entries hold pointers the monitor would have to translate behind the payload's back; programs fall back to epoll"
 )

@@ -70,6 +70,12 @@ type Process interface {
 	// need no rewriting.
 	ProcFile(t Task, name string, host func() []byte) (text []byte, ok bool)
 
+	// MapAnonymous maps zeroed memory that the payload may read, wherever there is
+	// room for size bytes, and returns its payload address or -errno. Unmap takes
+	// it away again.
+	MapAnonymous(size uint64) uint64
+	Unmap(gva, size uint64)
+
 	// OwnFD moves a descriptor into the monitor's range.
 	OwnFD(fd int) (int, error)
 

@@ -28,26 +28,6 @@ func registerHandlers() {
 			functions[nr] = fn
 		}
 	}
-	sys.Inherited(func(nr int) {
-		if fn := functions[nr]; fn != nil {
-			functions[nr] = changing(nr, fn)
-			return
-		}
-		functions[nr] = changing(nr, func(t *Thread, a *[6]uint64) uint64 {
-			return hypercall.PassThrough(t, hypercall.Lookup(nr), a)
-		})
-	})
-}
-
-// changing notes what a call has changed of the thread that the threads it makes must have too.
-func changing(nr int, fn handler) handler {
-	return func(t *Thread, a *[6]uint64) uint64 {
-		r := fn(t, a)
-		if hypercall.Errno(r) == 0 {
-			t.changed |= sys.ChangedBy(nr, a)
-		}
-		return r
-	}
 }
 
 // serve carries out hypercall nr with the arguments in t.args.

@@ -212,7 +212,6 @@ func (t *Thread) promiseNoNewPrivs() {
 	t.want.And(^uint32(wantNoNewPrivs))
 	hostcall.Raw(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
 	confine.PayloadSetsNoNewPrivs()
-	t.changed |= sys.ChangedCreds
 }
 
 // permits decides about the hypercall that t has just made, by its confinement. If it says no it has done what the

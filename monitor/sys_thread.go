@@ -109,7 +109,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 	state, err := t.xsaveBuf()
 	if err != nil {
 		m.log.Error("clone", "err", err)
-		child.discard()
+		m.giveBack(child.v)
 		return fail(unix.EAGAIN)
 	}
 	regs := t.v.Run.Regs
@@ -127,7 +127,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 	}
 	copied := append([]byte(nil), state...)
 	name := comm()
-	tid, err := child.spawn(t, func() {
+	tid := child.spawn(t, func() {
 		setComm(name)
 		child.load(&regs, fs, gs)
 		if err := child.v.SetXsave(copied); err != nil {
@@ -141,10 +141,6 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 		}
 		m.threadCreated(t, child)
 	})
-	if err != nil {
-		m.log.Warn("clone: a thread like its maker can't be had", "err", err)
-		return fail(unix.EAGAIN)
-	}
 	return uint64(tid)
 }
 

@@ -10,7 +10,6 @@ import (
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/kvm"
 	"kmdev/monitor/signal"
-	"kmdev/monitor/sys"
 	"kmdev/monitor/usermem"
 
 	"golang.org/x/sys/unix"
@@ -49,8 +48,6 @@ type Thread struct {
 
 	// confined is what seccomp(2) has made of the thread. Other threads set it with m.mu held.
 	confined atomic.Pointer[confinement]
-
-	changed sys.Changed // of the host thread's attributes
 
 	clearTID uint64 // set_tid_address
 	robust   struct{ head, length uint64 }
@@ -138,7 +135,9 @@ func (t *Thread) exit(status int) {
 	if t.clearTID != 0 && usermem.WriteUint32(t.clearTID, 0) == 0 {
 		t.wake(t.clearTID)
 	}
-	t.discard()
+	m.giveBack(t.v)
+	t.block.Free()
+	t.scratch.Free()
 	m.threadGone(t, status)
 }
 
@@ -200,38 +199,17 @@ func (t *Thread) SleepMasked(mask uint64, nr, a0, a1, a2, a3, a4, a5 uintptr) ui
 }
 
 // spawn starts parent's new thread t on a host thread of its own and returns its tid, once it exists. setup runs there
-// before anything of the payload does. On an error there is no thread, and what t holds is free. On the parent.
-func (t *Thread) spawn(parent *Thread, setup func()) (int, error) {
-	attributes, err := sys.Capture(parent, parent.changed)
-	if err != nil {
-		t.discard()
-		return 0, err
-	}
-	t.changed = parent.changed
-	started := make(chan error, 1)
+// before anything of the payload does.
+func (t *Thread) spawn(parent *Thread, setup func()) int {
+	tid := make(chan int, 1)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the host thread ends with the goroutine
-		if err := attributes.Adopt(); err != nil {
-			started <- err
-			return
-		}
 		t.enroll(parent)
 		setup()
-		started <- nil
+		tid <- t.tid
 		t.run()
 	}()
-	if err := <-started; err != nil {
-		t.discard()
-		return 0, err
-	}
-	return t.tid, nil
-}
-
-// discard frees what newThread made: the thread never ran, or never will again.
-func (t *Thread) discard() {
-	t.m.giveBack(t.v)
-	t.block.Free()
-	t.scratch.Free()
+	return <-tid
 }
 
 func (t *Thread) String() string { return fmt.Sprintf("thread %d", t.tid) }

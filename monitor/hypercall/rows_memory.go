@@ -18,7 +18,7 @@ var memoryRows = []Row{
 	{152, "munlockall", GroupMemory, Handle, Int, nil, ""},
 	{216, "remap_file_pages", GroupMemory, Handle, Int, A{{"start", Addr | by1}, {"size", Size}, {"prot", Flags | sProt}, {"pgoff", Ulong}, {"flags", Flags | sMmap}}, ""},
 	{237, "mbind", GroupMemory, Pass | Sleeps, Int, A{{"start", Addr | by1}, {"len", Size}, {"mode", Enum | sMempolicy}, {"nmask", In | Null | FDSet | by4}, {"maxnode", Ulong}, {"flags", Flags | sMemFlags}}, ""},
-	{238, "set_mempolicy", GroupMemory, Handle, Int, A{{"mode", Enum | sMempolicy}, {"nmask", In | Null | FDSet | by2}, {"maxnode", Ulong}}, ""},
+	{238, "set_mempolicy", GroupMemory, Pass, Int, A{{"mode", Enum | sMempolicy}, {"nmask", In | Null | FDSet | by2}, {"maxnode", Ulong}}, ""},
 	{239, "get_mempolicy", GroupMemory, Pass | Sleeps, Int, A{{"policy", Out | Null | tInt}, {"nmask", Out | Null | FDSet | by2}, {"maxnode", Ulong}, {"addr", Addr | Null}, {"flags", Flags | sMempolicy}}, ""},
 	{256, "migrate_pages", GroupMemory, Pass | Sleeps, Int, A{{"pid", PID}, {"maxnode", Ulong}, {"old_nodes", In | FDSet | by1}, {"new_nodes", In | FDSet | by1}}, ""},
 	{279, "move_pages", GroupMemory, Handle, Int, A{{"pid", PID}, {"nr_pages", Ulong}, {"pages", In | tPtr | by1}, {"nodes", In | Null | tInt | by1}, {"status", Out | tInt | by1}, {"flags", Flags | sMemFlags}}, ""},

@@ -56,6 +56,7 @@ var nativeEqual = []fixture{
 	{name: "thread_cancel", variants: onC},
 	{name: "thread_exit", variants: onC, args: each("main_exits_first", "thread_exits", "return_while_running", "detached", "killed", "raw", "last")},
 	{name: "thread_info", variants: onStatics},
+	{name: "thread_inherit", variants: onGlibc},
 	{name: "clone_raw", variants: onStatics},
 	{name: "futex", variants: onStatics},
 	{name: "vectors", variants: onStatics},

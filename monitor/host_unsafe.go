@@ -15,13 +15,6 @@ func setComm(name string) {
 	unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&b)), 0, 0, 0)
 }
 
-// comm is the calling thread's name.
-func comm() string {
-	var b [16]byte
-	unix.Prctl(unix.PR_GET_NAME, uintptr(unsafe.Pointer(&b)), 0, 0, 0)
-	return unix.ByteSliceToString(b[:])
-}
-
 // currentCPU is the CPU the calling thread runs on at this moment.
 func currentCPU() uint32 {
 	var cpu uint32

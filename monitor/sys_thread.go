@@ -109,7 +109,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 	state, err := t.xsaveBuf()
 	if err != nil {
 		m.log.Error("clone", "err", err)
-		m.giveBack(child.v)
+		child.unmake()
 		return fail(unix.EAGAIN)
 	}
 	regs := t.v.Run.Regs
@@ -126,9 +126,7 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 		child.clearTID = c.childTID
 	}
 	copied := append([]byte(nil), state...)
-	name := comm()
-	tid := child.spawn(t, func() {
-		setComm(name)
+	tid, e := child.spawn(t, func() {
 		child.load(&regs, fs, gs)
 		if err := child.v.SetXsave(copied); err != nil {
 			m.log.Error("vector state of a new thread", "err", err)
@@ -141,6 +139,10 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 		}
 		m.threadCreated(t, child)
 	})
+	if e != 0 {
+		child.unmake()
+		return fail(e)
+	}
 	return uint64(tid)
 }
 

@@ -76,7 +76,7 @@ func (m *Machine) newThread() (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := hostcall.New()
+	b, err := hostcall.Reserve()
 	if err != nil {
 		m.giveBack(v)
 		return nil, err
@@ -86,10 +86,18 @@ func (m *Machine) newThread() (*Thread, error) {
 	return t, nil
 }
 
+// unmake takes back what newThread has made, for a thread that never came to be.
+func (t *Thread) unmake() {
+	t.m.giveBack(t.v)
+	t.block.Discard()
+	t.scratch.Free()
+}
+
 // enroll makes the thread one of the machine's. On its own host thread. parent is the thread that made it, if any, which
 // waits.
 func (t *Thread) enroll(parent *Thread) {
 	t.tid = unix.Gettid()
+	t.block.Adopt()
 	m := t.m
 	m.mu.Lock()
 	if parent != nil {
@@ -198,18 +206,25 @@ func (t *Thread) SleepMasked(mask uint64, nr, a0, a1, a2, a3, a4, a5 uintptr) ui
 	return r
 }
 
-// spawn starts parent's new thread t on a host thread of its own and returns its tid, once it exists. setup runs there
-// before anything of the payload does.
-func (t *Thread) spawn(parent *Thread, setup func()) int {
-	tid := make(chan int, 1)
+// spawn starts parent's new thread t on a host thread of its own, the child of the parent's, and returns its tid, once it exists.
+// setup runs there before anything of the payload does. On the parent's thread.
+func (t *Thread) spawn(parent *Thread, setup func()) (tid int, e unix.Errno) {
+	ready := make(chan int, 1)
+	heir := new(hostcall.Heir)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the host thread ends with the goroutine
+		if !heir.Offer() {
+			return
+		}
 		t.enroll(parent)
 		setup()
-		tid <- t.tid
+		ready <- t.tid
 		t.run()
 	}()
-	return <-tid
+	if e := heir.Take(); e != 0 {
+		return 0, e
+	}
+	return <-ready, 0
 }
 
 func (t *Thread) String() string { return fmt.Sprintf("thread %d", t.tid) }

@@ -72,6 +72,15 @@ func findBlock(tid int32) *Block {
 // New makes the calling thread a payload thread. The goroutine must be locked to its thread (runtime.LockOSThread), and
 // must call Free before it ends. Fails before Init, and with ENOMEM beyond 131,072 threads.
 func New() (*Block, error) {
+	b, err := Reserve()
+	if err == nil {
+		b.Adopt()
+	}
+	return b, err
+}
+
+// Reserve makes a Block for a thread that is still to come: it calls Adopt then. Discard gives it up instead.
+func Reserve() (*Block, error) {
 	if arena.base == 0 {
 		return nil, errNotStarted
 	}
@@ -79,10 +88,21 @@ func New() (*Block, error) {
 	if b == nil {
 		return nil, &Error{"make a payload thread: too many", unix.ENOMEM}
 	}
-	setMask(threadMask)
 	*b = Block{}
-	atomic.StoreInt32(&b.tid, int32(gettid()))
 	return b, nil
+}
+
+// Adopt makes the calling thread the payload thread that b was reserved for; see New.
+func (b *Block) Adopt() {
+	setMask(threadMask)
+	atomic.StoreInt32(&b.tid, int32(gettid()))
+}
+
+// Discard gives back a Block that no thread has adopted.
+func (b *Block) Discard() {
+	arena.Lock()
+	defer arena.Unlock()
+	arena.free = append(arena.free, b)
 }
 
 func allocate() *Block {
@@ -109,7 +129,5 @@ func (b *Block) SetBlocked(mask uint64) { atomic.StoreUint64(&b.blocked, mask) }
 // are pending for the thread are lost when it ends, as on Linux.
 func (b *Block) Free() {
 	b.retire()
-	arena.Lock()
-	defer arena.Unlock()
-	arena.free = append(arena.free, b)
+	b.Discard()
 }

@@ -18,7 +18,7 @@ var processRows = []Row{
 	{157, "prctl", GroupProcess, Handle, Int, A{{"option", Enum | sPrctl}, {"arg2", Any}, {"arg3", Any}, {"arg4", Any}, {"arg5", Any}}, "options are typed one by one; those about the host process's own memory layout and PR_SET_SYSCALL_USER_DISPATCH are EINVAL"},
 	{231, "exit_group", GroupProcess, Handle, None, A{{"error_code", Int}}, ""},
 	{247, "waitid", GroupProcess, Handle, Int, A{{"which", Enum | sIDType}, {"upid", PID}, {"infop", Out | Null | tSiginfo}, {"options", Flags | sWait}, {"ru", Out | Null | tRusage}}, ""},
-	{272, "unshare", GroupProcess, Handle, Int, A{{"unshare_flags", Flags | sUnshare}}, "a new user, pid or time namespace needs a single-threaded process, which a monitor is not: EINVAL"},
+	{272, "unshare", GroupProcess, Handle, Int, A{{"unshare_flags", Flags | sUnshare}}, "a new user namespace needs a single-threaded process, which a monitor is not: EINVAL"},
 	{308, "setns", GroupProcess, Handle, Int, A{{"fd", FD}, {"flags", Flags | sUnshare}}, ""},
 	{312, "kcmp", GroupProcess, Handle, Int, A{{"pid1", PID}, {"pid2", PID}, {"type", Enum | sKcmp}, {"idx1", Any}, {"idx2", Any}}, ""},
 	{322, "execveat", GroupProcess, Handle, Int, A{{"fd", DirFD}, {"filename", Path}, {"argv", In | StrArray}, {"envp", In | Null | StrArray}, {"flags", Flags | sAt}}, ""},

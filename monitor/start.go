@@ -103,6 +103,7 @@ func (m *Machine) Run(channel int) error {
 		if err != nil {
 			return fmt.Errorf("debug channel: %w", err)
 		}
+		growProcs(1)
 		go func() {
 			if err := debug.Serve(debug.FD(fd), m.Inferior()); err != nil {
 				m.log.Error("debug channel", "err", err)

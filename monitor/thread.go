@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"kmdev/monitor/guest"
 	"kmdev/monitor/hostcall"
@@ -107,9 +108,18 @@ func (t *Thread) enroll(parent *Thread) {
 	m.threads[t.tid] = t
 	m.order = append(m.order, t)
 	m.running++
+	threads := len(m.order)
 	m.mu.Unlock()
-	growProcs(len(m.order))
+	if threads > 1 {
+		growProcs(threads)
+	} else {
+		time.AfterFunc(startTime, func() { growProcs(1) })
+	}
 }
+
+// startTime is how long a payload lives before a single P becomes too few: the one thread needs none but its own, and many
+// programs have ended by then.
+const startTime = 5 * time.Millisecond
 
 // growProcs keeps more Ps than vCPUs that can run, so that coming back from KVM_RUN finds an idle one at once. It stops
 // the world, so it doubles.

@@ -11,12 +11,13 @@ import (
 
 // runtimeEnv is what Go's runtime finds in the environment before anything else (the first mention of a name counts):
 // no preemption by signals, since every signal belongs to the payload, and none of the variables that are meant for a
-// payload written in Go. The entry reads it.
+// payload written in Go. Another P at the start would be woken for the runtime's own goroutines, with a thread each time: the
+// monitor asks for more when it has started. The entry reads it.
 var runtimeEnv = []string{
 	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0\x00",
 	"GOGC=\x00",
 	"GOMEMLIMIT=\x00",
-	"GOMAXPROCS=\x00",
+	"GOMAXPROCS=1\x00",
 	"GOTRACEBACK=\x00",
 }
 

@@ -8,8 +8,8 @@ import "golang.org/x/sys/unix"
 // (upwards or downwards, each fault at the edge of what was populated last) from scattered ones:
 //
 //   - A stream's next window is populated on the host in one call and gets its entries with the exit that the fault costs
-//     anyway. Its size is what the stream has touched so far, so memory populated and not touched is never more than
-//     memory touched, but for a first small grant. Whole 2 MiB blocks of it become huge pages (see huge.go).
+//     anyway. Its size depends on what the stream has touched so far (see proof.go), so memory populated and not touched is
+//     never more than memory touched, but for a first small grant. Whole 2 MiB blocks of it become huge pages (see huge.go).
 //   - Scattered touches get the entries of the 2 MiB around them and no memory: later touches there are served by KVM
 //     one by one, without an exit.
 //
@@ -18,6 +18,7 @@ import "golang.org/x/sys/unix"
 // Sizes in pages.
 const (
 	firstWindow   = 16
+	minWindow     = 4 // a stream that may not populate so much ends
 	maxWindow     = 2048
 	grantPool     = 64 // what streams that have not proved themselves may hold unused, all together
 	streamSlack   = 16 // a fault so close behind a stream's end still belongs to it
@@ -31,15 +32,19 @@ type stream struct {
 	edge    uint64 // up: first address not populated; down: the lowest populated
 	down    bool
 	touched uint64 // pages known to be touched
-	window  uint64 // pages populated last
 	grant   uint64 // pages of the pool it holds
 	used    uint64 // clock
+
+	pending   uint64 // pages populated that are not known to be touched; see proof.go
+	unsampled uint64 // of them, those that no sample stands for yet
+	samples   []sample
 }
 
 // ahead is the state of populating ahead.
 type ahead struct {
 	streams []stream
 	clock   uint64
+	draws   uint64
 	grants  uint64 // pages of the pool that streams hold, or held when they were forgotten
 	touched uint64 // pages that streams are known to have touched and that have not been given back
 }
@@ -49,8 +54,12 @@ type window struct {
 	start, end uint64
 	advice     uint64 // MADV_POPULATE_READ or _WRITE
 	huge       bool   // some of it is advised to become huge pages
+	measure    bool   // its cost would be news
 	generation uint64
+	stream     *stream // that it is populated for. Valid while as.mu is held
 }
+
+func (w *window) pages() uint64 { return (w.end - w.start) / pageSize }
 
 func (as *AddressSpace) window(start, end, advice uint64) window {
 	return window{start: start, end: end, advice: advice, generation: as.generation.Load()}
@@ -79,25 +88,29 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 	}
 	s := as.ahead.match(page)
 	if s == nil {
-		if s = as.start(v, page); s == nil {
-			start, end = as.scatter(v, page)
-			return start, end, w
-		}
-	} else {
-		as.ahead.proved(s)
+		s = as.start(v, page)
+	} else if as.settle(s); s.allowance() < minWindow {
+		as.ahead.drop(s) // too little of what was populated has been touched
+		s = nil
 	}
+	if s == nil {
+		start, end = as.scatter(v, page)
+		return start, end, w
+	}
+	as.ahead.clock++
+	s.used = as.ahead.clock
 	as.ahead.touched++
 	s.touched++
-	n := min(max(s.touched, 1+s.grant), as.huge.windowLimit())
+	n := min(1+s.allowance(), as.huge.windowLimit())
 	start, end = as.streamWindow(s, v, page, n)
 	w = as.window(min(start, page), max(end, page+pageSize), unix.MADV_POPULATE_WRITE)
-	s.window = (w.end - w.start) / pageSize
+	w.stream = s
 	if s.down {
 		s.edge = w.start
 	} else {
 		s.edge = w.end
 	}
-	as.stats.Ahead += s.window - 1
+	as.stats.Ahead += w.pages() - 1
 	as.adviseHuge(v, &w)
 	return w.start, w.end, w
 }
@@ -152,26 +165,11 @@ func (a *ahead) at(edge uint64) *stream {
 	return nil
 }
 
-// proved takes note that a stream has reached the end of its window: all of it has been touched.
-func (a *ahead) proved(s *stream) {
-	a.clock++
-	s.used = a.clock
-	if s.window > 0 {
-		s.touched += s.window - 1
-		a.touched += s.window - 1
-	}
-	if s.touched >= s.grant {
-		a.grants -= s.grant
-		s.grant = 0
-	}
-}
-
 // start begins a stream at page, unless its block has seen too many begin. Once streams have used the pool up without going
 // on, a second one in a block is too many, and one downwards: that is a thread's stack, which will not grow far.
 func (as *AddressSpace) start(v *VMA, page uint64) *stream {
 	a := &as.ahead
-	a.clock++
-	s := stream{used: a.clock, edge: page, down: as.startsDown(v, page)}
+	s := stream{edge: page, down: as.startsDown(v, page)}
 	if limit := grantPool + a.touched/8; limit > a.grants {
 		s.grant = min(firstWindow-1, limit-a.grants)
 	}
@@ -240,11 +238,19 @@ func (a *ahead) release(start, end uint64) {
 		s := &a.streams[i]
 		if s.edge-pageSize >= start && s.edge-pageSize < end {
 			a.grants -= s.grant
-			a.streams[i] = a.streams[len(a.streams)-1]
-			a.streams = a.streams[:len(a.streams)-1]
+			s.grant = 0
+			a.drop(s)
 			i--
 		}
 	}
+}
+
+// drop ends a stream. The grant it holds is lost to the pool: it has been used in vain.
+func (a *ahead) drop(s *stream) {
+	last := len(a.streams) - 1
+	*s = a.streams[last]
+	a.streams[last] = stream{}
+	a.streams = a.streams[:last]
 }
 
 // move takes note that [start, end) has moved to new on.
@@ -259,7 +265,7 @@ func (a *ahead) move(start, end, to uint64) {
 // below gives how far down a stream that goes on at page will populate; page if there is none.
 func (a *ahead) below(page uint64) uint64 {
 	if s := a.match(page); s != nil && s.down {
-		if n := min(s.touched+s.window, maxWindow) * pageSize; n < page {
+		if n := min(max(s.allowance(), 1), maxWindow) * pageSize; n < page {
 			return page - n + pageSize
 		}
 	}

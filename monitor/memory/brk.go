@@ -33,6 +33,7 @@ func (as *AddressSpace) Brk(addr uint64) uint64 {
 		if as.munmap(newEnd, oldEnd-newEnd) != 0 {
 			return l.brk
 		}
+		as.nursery.empty()
 	case newEnd > oldEnd:
 		if as.growBrk(oldEnd, newEnd) != 0 {
 			return l.brk
@@ -50,21 +51,42 @@ func (as *AddressSpace) growBrk(start, end uint64) unix.Errno {
 	if as.vmas.n > as.maxMaps() {
 		return unix.ENOMEM
 	}
-	m := &mapping{length: end - start, fd: noFD, hostFlags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS}
-	m.v = VMA{Start: start, End: end, Prot: protRead | protWrite, Flags: as.future, Offset: start}
-	if !as.mayExpand(&m.v, m.length) {
+	v := VMA{Start: start, End: end, Prot: protRead | protWrite, Flags: as.future, Offset: start}
+	if !as.mayExpand(&v, end-start) {
 		return unix.ENOMEM
 	}
-	if as.future&Locked != 0 {
+	// A step over the border of a 2 MiB block is two, for the new block may have pages already.
+	border := alignDown(end, largePage)
+	if border <= start || border == end || end-start >= largePage {
+		return as.extendHeap(v)
+	}
+	head, tail := v, v
+	head.End, tail.Start, tail.Offset = border, border, border
+	if e := as.extendHeap(head); e != 0 {
+		return e
+	}
+	e := as.extendHeap(tail)
+	if e != 0 {
+		as.unmap(start, border)
+	}
+	return e
+}
+
+// extendHeap maps v, where nothing is.
+func (as *AddressSpace) extendHeap(v VMA) unix.Errno {
+	if as.adopt(&v) {
+		return 0
+	}
+	m := &mapping{length: v.size(), fd: noFD, hostFlags: unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, v: v}
+	if v.Flags&Locked != 0 {
 		m.hostFlags |= unix.MAP_LOCKED
 	}
 	if e := as.mapOver(m); e != 0 {
 		return e
 	}
-	v := m.v
-	as.replace(start, end, &v)
-	if h := as.vmas.find(start); !as.carryOn(h, start, end) {
-		as.eager(h, start, end)
+	as.replace(v.Start, v.End, &v)
+	if h := as.vmas.find(v.Start); !as.carryOn(h, v.Start, v.End) {
+		as.eager(h, v.Start, v.End)
 	}
 	return 0
 }

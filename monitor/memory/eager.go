@@ -16,18 +16,23 @@ func (as *AddressSpace) populateWindow(w window) {
 		populateCached(w.start, w.end)
 		return
 	}
-	before := threadTime()
-	hostAdvise(w.start, w.end-w.start, w.advice)
-	if w.end-w.start >= measurable {
-		spent := threadTime() - before
+	if spent := w.populate(); spent != 0 {
 		as.mu.Lock()
 		as.huge.measured(w, spent)
 		as.mu.Unlock()
 	}
 }
 
-// measurable is the smallest window whose cost is taken note of: in smaller ones the call itself shows.
-const measurable = 64 * pageSize
+// populate gives what it has cost, in nanoseconds of CPU time, if that is wanted and known, else 0.
+func (w *window) populate() (spent uint64) {
+	if !w.measure {
+		hostAdvise(w.start, w.end-w.start, w.advice)
+		return 0
+	}
+	before := threadTime()
+	hostAdvise(w.start, w.end-w.start, w.advice)
+	return threadTime() - before
+}
 
 // threadTime is the CPU time of the calling thread in nanoseconds. Time in the guest is part of it, so only differences
 // within a call of the host mean anything.
@@ -116,21 +121,37 @@ func (as *AddressSpace) carryOn(v *VMA, start, end uint64) bool {
 	if !v.anonymous() || v.Prot&protWrite == 0 || v.Page != 0 || as.cfg.NoAhead {
 		return false
 	}
+	// The cost of a fault spreads well over so much.
+	if end-start >= largePage {
+		return false
+	}
 	s := as.ahead.at(start)
 	if s == nil {
 		return false
 	}
-	as.ahead.proved(s)
-	n := min(s.touched, as.huge.windowLimit(), (end-start)/pageSize)
-	w := as.window(start, start+n*pageSize, unix.MADV_POPULATE_WRITE)
-	s.edge, s.window = w.end, n
-	as.stats.Ahead += n
-	as.adviseHuge(v, &w)
-	hostAdvise(w.start, w.end-w.start, w.advice)
-	if as.install(v, w.start, w.end) != nil {
-		as.disarm(w.start, w.end)
+	as.settle(s)
+	n := min(s.allowance(), (end-start)/pageSize)
+	if n == 0 {
+		return false
 	}
+	w := as.window(start, start+n*pageSize, unix.MADV_POPULATE_WRITE)
+	s.edge = w.end
+	as.stats.Ahead += n
+	as.huge.small(&w)
+	if spent := w.populate(); spent != 0 {
+		as.huge.measured(w, spent)
+	}
+	as.armAwaited(v, s, w.start, w.end)
 	return true
+}
+
+// armAwaited makes the entries of memory populated for a stream that no fault will show to have touched it.
+func (as *AddressSpace) armAwaited(v *VMA, s *stream, start, end uint64) {
+	if as.install(v, start, end) != nil {
+		as.disarm(start, end)
+		return
+	}
+	as.await(s, start, end)
 }
 
 // eagerProtect is eager for memory that has got a new protection.

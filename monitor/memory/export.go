@@ -20,6 +20,7 @@ func (as *AddressSpace) Export() State {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	as.syncDown(0, ^uint64(0))
+	as.nursery.empty() // the child must not share it
 	l := &as.layout
 	s := State{StackTop: l.stackTop, MmapTop: l.mmapTop, MmapBottom: l.mmapBottom, BrkStart: l.brkStart, Brk: l.brk,
 		Future: as.future, Object: as.object, VMAs: make([]VMA, 0, as.vmas.n)}

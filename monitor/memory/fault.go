@@ -140,6 +140,10 @@ func (as *AddressSpace) resolve(v *VMA, f *fault) (FaultResult, window) {
 		return FaultResult{unix.SIGBUS, BusObjErr}, window{}
 	}
 	as.stats.Installs++
+	if w.stream != nil {
+		as.await(w.stream, w.start, f.page)
+		as.await(w.stream, f.page+pageSize, w.end)
+	}
 	return resolved, w
 }
 

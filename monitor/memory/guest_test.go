@@ -213,6 +213,16 @@ func TestShm(t *testing.T) {
 	checkInvariants(t, r.as, nil)
 }
 
+func every(n, pages uint64) func(yield func(uint64) bool) {
+	return func(yield func(uint64) bool) {
+		for p := uint64(0); p < pages; p += n {
+			if !yield(p) {
+				return
+			}
+		}
+	}
+}
+
 // TestAheadMemory: whatever is touched in whatever order, the host holds at most twice what a native process would, and a
 // little. On a host that backs everything by huge pages that is whole blocks.
 func TestAheadMemory(t *testing.T) {
@@ -244,9 +254,14 @@ func TestAheadMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"every hundredth", func(yield func(uint64) bool) {
-			for p := uint64(0); p < pages; p += 100 {
-				if !yield(p) {
+		{"every 2nd", every(2, pages)},
+		{"every 3rd", every(3, pages)},
+		{"every 8th", every(8, pages)},
+		{"every 16th", every(16, pages)},
+		{"every 100th", every(100, pages)},
+		{"a dense start, then every 4th", func(yield func(uint64) bool) {
+			for p := uint64(0); p < pages; p++ {
+				if (p < pages/4 || p%4 == 0) && !yield(p) {
 					return
 				}
 			}

@@ -80,7 +80,7 @@ func (as *AddressSpace) MapStack(size uint64, exec bool) (top uint64, e unix.Err
 		as.populate(top-first, first, true)
 		if as.install(as.vmas.find(top-first), top-first, top) == nil {
 			n := first / pageSize
-			as.ahead.streams = append(as.ahead.streams, stream{edge: top - first, down: true, touched: n / 2, window: n / 2})
+			as.ahead.streams = append(as.ahead.streams, stream{edge: top - first, down: true, touched: n})
 		}
 	}
 	return top, 0

@@ -48,14 +48,15 @@ type Config struct {
 type AddressSpace struct {
 	cfg Config
 
-	mu     sync.Mutex
-	vmas   vmaList
-	slots  *slotSet
-	tables *tables
-	layout layout
-	huge   hugeCost
-	ahead  ahead
-	stats  Stats
+	mu      sync.Mutex
+	vmas    vmaList
+	slots   *slotSet
+	tables  *tables
+	layout  layout
+	huge    hugeChoice
+	ahead   ahead
+	nursery nursery
+	stats   Stats
 
 	total   uint64 // bytes mapped (RLIMIT_AS)
 	growing int    // VMAs ever made that grow down
@@ -111,6 +112,7 @@ func (as *AddressSpace) Close() {
 	hostUnmap(0, usermem.Size)
 	as.vmas = vmaList{}
 	as.tables.pool.close()
+	as.nursery.close()
 	if as.memFD >= 0 {
 		unix.Close(as.memFD)
 		as.memFD = -1

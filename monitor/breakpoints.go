@@ -139,3 +139,38 @@ func (d *debugger) write(as *memory.AddressSpace, addr uint64, p []byte) (int, e
 	}
 	return n, err
 }
+
+// hiddenByte is the payload's byte under an INT3 of ours.
+type hiddenByte struct {
+	addr     uint64
+	original byte
+}
+
+// freeze calls f with what the inserted breakpoints hide; none comes or goes meanwhile.
+func (d *debugger) freeze(f func([]hiddenByte)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []hiddenByte
+	for a, b := range d.breaks {
+		list = append(list, hiddenByte{a, b.hidden})
+	}
+	f(list)
+}
+
+// hide takes the INT3s out of memory for as long as a vfork child uses it, who has no debugger; show puts them back. Threads
+// of this process that go on meanwhile miss them, as they do under gdb elsewhere.
+func (d *debugger) hide(as *memory.AddressSpace) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for a, b := range d.breaks {
+		as.ForceWrite(a, []byte{b.hidden})
+	}
+}
+
+func (d *debugger) show(as *memory.AddressSpace) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for a := range d.breaks {
+		as.ForceWrite(a, []byte{int3})
+	}
+}

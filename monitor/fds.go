@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"kmdev/monitor/hostcall"
@@ -60,13 +61,17 @@ func (t *fdTable) Relocate(fd int) (int, error) {
 	if fd >= t.bound {
 		return fd, nil
 	}
+	return t.move(fd, unix.F_DUPFD_CLOEXEC, t.bound)
+}
+
+func (t *fdTable) move(fd, how, from int) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	wide := unix.Rlimit{Cur: uint64(hostcall.FDEnd()), Max: uint64(hostcall.FDEnd())}
 	if err := prlimit(unix.RLIMIT_NOFILE, &wide); err != nil {
 		return fd, fmt.Errorf("raising RLIMIT_NOFILE: %w", err)
 	}
-	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, t.bound)
+	n, err := unix.FcntlInt(uintptr(fd), how, from)
 	if e := t.apply(); e != nil && err == nil {
 		err = e
 	}
@@ -75,6 +80,37 @@ func (t *fdTable) Relocate(fd int) (int, error) {
 	}
 	unix.Close(fd)
 	return n, nil
+}
+
+// keptRoom is how many descriptors at the end of the monitor's range are for those that outlive fork and execve: all others
+// of the range are closed by both.
+const keptRoom = 64
+
+// keptBase is where they begin.
+func keptBase() int { return hostcall.FDEnd() - keptRoom }
+
+// clone is a vfork child's: its limit is its own.
+func (t *fdTable) clone() *fdTable { return &fdTable{bound: t.bound, limit: t.Limit()} }
+
+// Keep is Relocate for a descriptor that forked children and executed programs inherit. It is not close-on-exec: nothing but
+// a monitor is ever executed.
+func (t *fdTable) Keep(fd int) (int, error) {
+	return t.move(fd, unix.F_DUPFD, keptBase())
+}
+
+// KeepCopy duplicates a descriptor that the payload shares to where only the monitor has it. Before New.
+func KeepCopy(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD, keptBase()) }
+
+// dropOthers closes the kept descriptors that are not in list.
+func dropOthers(list []int) {
+	slices.Sort(list)
+	from := keptBase()
+	for _, fd := range append(list, hostcall.FDEnd()) {
+		if fd > from {
+			unix.CloseRange(uint(from), uint(fd-1), 0)
+		}
+		from = max(from, fd+1)
+	}
 }
 
 // Limit is the payload's RLIMIT_NOFILE: its descriptors are below Cur.

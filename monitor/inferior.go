@@ -21,7 +21,7 @@ func (m *Machine) Inferior() debug.Inferior { return inferior{m} }
 func (i inferior) Hello() debug.Hello {
 	m := i.m
 	x := m.xstate()
-	h := debug.Hello{Pid: m.pid, Exe: m.Exe(), Args: m.program.Argv, Window: usermem.Window, Size: usermem.Size, XCR0: m.host.XCR0, Waits: m.opts.Wait}
+	h := debug.Hello{Pid: m.pid, Exe: m.Exe(), Args: m.args, Window: usermem.Window, Size: usermem.Size, XCR0: m.host.XCR0, Waits: m.opts.Wait}
 	h.Xsave.Size = x.Size
 	for _, c := range x.Components {
 		h.Xsave.Components = append(h.Xsave.Components, debug.XsaveComponent{Bit: c.Bit, Offset: c.Offset, Size: c.Size})

@@ -15,6 +15,8 @@ import (
 	"kmdev/monitor/loader"
 	"kmdev/monitor/memory"
 	"kmdev/monitor/signal"
+
+	"golang.org/x/sys/unix"
 )
 
 // Machine is one payload process and its VM.
@@ -30,13 +32,20 @@ type Machine struct {
 	opts   Options
 
 	actions *signal.Actions
-	program *loader.Program
+	program *loader.Program // nil in a forked child
+	given   *inheritance    // nil in a process that was started by hand
+	args    []string        // argv
 	start   loader.Start
 	pid     int
 	exe     string
 	floor   Floor
 	statsFD int
 	exeFD   int
+	selfFD  int             // the monitor's own binary
+	vdso    loader.HostVDSO // of the monitor's own process; zero if it was not looked for or can't be used
+
+	vfork   *hostcall.Vfork // this is a vfork child; see Thread.vfork
+	vforked *Thread         // its thread
 
 	maxVCPUs  int
 	firstVCPU chan error // makeVM's last word
@@ -67,6 +76,9 @@ type Options struct {
 
 	Device string // KVM device, /dev/kvm if empty
 	Log    *slog.Logger
+	// LogFD and LogLevel are what Log writes to and how much, for the monitors of children and executed programs.
+	LogFD    int
+	LogLevel slog.Level
 
 	// AbortUnimplemented ends the payload at a refused hypercall instead of giving it the errno (KM's behaviour).
 	AbortUnimplemented bool
@@ -115,6 +127,9 @@ func New(o Options) (*Machine, error) {
 	}
 	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
+	if o.NoASLR {
+		m.personality.Store(addrNoRandomize)
+	}
 	hardware := m.startHardware(early)
 	if !o.NoSeccomp { // beside KVM's work, and before the first byte of the payload's file is looked at
 		if err := confine.Install(); err != nil {
@@ -124,23 +139,39 @@ func New(o Options) (*Machine, error) {
 	if m.program, err = loader.Open(o.Path, o.Args, o.Env, loader.Options{NoRandomize: o.NoASLR}); err != nil {
 		return nil, err
 	}
-	registerHandlers()
-	if err := m.keepExe(); err != nil {
+	if err := m.keepSelf(); err != nil {
 		return nil, err
 	}
-	if err := <-hardware; err != nil {
-		return nil, err
-	}
-	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(m.host.XCR0) })
 	if err := m.keepStats(o.Stats); err != nil {
 		return nil, err
 	}
-	if o.Floor {
-		if m.floor, err = MeasureFloor(m.host); err != nil {
-			return nil, err
+	return m, m.finish(hardware)
+}
+
+// finish is the common end of New and Resume.
+func (m *Machine) finish(hardware <-chan error) error {
+	registerHandlers()
+	if m.program != nil {
+		m.args = m.program.Argv
+		if err := m.keepExe(); err != nil {
+			return err
 		}
 	}
-	return m, m.makeSpace()
+	if err := <-hardware; err != nil {
+		return err
+	}
+	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(m.host.XCR0) })
+	return m.finishSpace()
+}
+
+func (m *Machine) finishSpace() (err error) {
+	o := &m.opts
+	if o.Floor {
+		if m.floor, err = MeasureFloor(m.host); err != nil {
+			return err
+		}
+	}
+	return m.makeSpace()
 }
 
 // startHardware opens the device and makes the VM: beside the caller, who has files to wait for, unless most of it was made
@@ -172,11 +203,13 @@ func (m *Machine) startHardware(early bool) <-chan error {
 }
 
 func (m *Machine) makeVM() (err error) {
-	if m.host, err = OpenHost(m.opts.Device); err != nil {
-		return err
-	}
-	if m.host.Sys.FD, err = m.fds.Relocate(m.host.Sys.FD); err != nil {
-		return err
+	if m.host == nil {
+		if m.host, err = OpenHost(m.opts.Device); err != nil {
+			return err
+		}
+		if m.host.Sys.FD, err = m.fds.Keep(m.host.Sys.FD); err != nil {
+			return err
+		}
 	}
 	if m.vm, err = m.host.Sys.CreateVM(); err != nil {
 		return err
@@ -191,7 +224,7 @@ func (m *Machine) makeVM() (err error) {
 func (m *Machine) makeSpace() (err error) {
 	m.as, err = memory.New(memory.Config{
 		Slots: m.vm, FirstSlot: firstAny, MaxSlots: m.host.Slots,
-		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.opts.NoASLR,
+		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.noRandomize(),
 		Relocate: m.fds.Relocate,
 		Tables:   m.tables, TablesGPA: kvm.FirstGPA + guest.Size,
 	})
@@ -207,6 +240,10 @@ func (m *Machine) makeSpace() (err error) {
 func (m *Machine) mapPad() error {
 	mem, err := m.vm.FirstSlot()
 	if err != nil {
+		return fmt.Errorf("mapping the landing pad: %w", err)
+	}
+	// A fork would make it copy-on-write, in this process too.
+	if err := unix.Madvise(mem, unix.MADV_DONTFORK); err != nil {
 		return fmt.Errorf("mapping the landing pad: %w", err)
 	}
 	m.pad = guest.New(mem[:guest.Size], kvm.FirstGPA, m.host.PVM)

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,23 +12,20 @@ import (
 	"kmdev/monitor/cpu"
 	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/loader"
 	"kmdev/monitor/usermem"
 )
 
 // processCalls are the hypercalls about the process as a whole.
 var processCalls = map[int]handler{
 	unix.SYS_PERSONALITY: (*Thread).setPersonality,
-	unix.SYS_EXECVE:      (*Thread).noExec,
-	unix.SYS_EXECVEAT: func(t *Thread, a *[6]uint64) uint64 {
-		return t.noExec(&[6]uint64{a[1], a[2], a[3]})
-	},
-	unix.SYS_RSEQ:   (*Thread).sysRseq,
-	unix.SYS_WAIT4:  wait,
-	unix.SYS_WAITID: wait,
+	unix.SYS_EXECVE:      (*Thread).execve,
+	unix.SYS_EXECVEAT:    (*Thread).execveat,
+	unix.SYS_RSEQ:        (*Thread).sysRseq,
+	unix.SYS_WAIT4:       wait,
+	unix.SYS_WAITID:      wait,
 }
 
-// wait passes to the host: without fork there is no child, which it says.
+// wait passes to the host: the payload's children are this process's, which has no others.
 func wait(t *Thread, a *[6]uint64) uint64 {
 	return hypercall.PassThrough(t, hypercall.Lookup(int(t.call)), a)
 }
@@ -43,24 +39,6 @@ func (t *Thread) setPersonality(a *[6]uint64) uint64 {
 		t.m.personality.Store(uint64(uint32(a[0])))
 	}
 	return old
-}
-
-// noExec answers execve with the errno that Linux would give, or ENOSYS for a program that could be run: executing it comes
-// with processes.
-func (t *Thread) noExec(a *[6]uint64) uint64 {
-	path, e := usermem.ReadString(a[0], unix.PathMax)
-	if e != 0 {
-		return fail(e)
-	}
-	prog, err := loader.Open(path, []string{path}, nil, loader.Options{})
-	if err != nil {
-		var bad *loader.Error
-		errors.As(err, &bad)
-		return fail(bad.Errno)
-	}
-	prog.Close()
-	t.m.Notef("execve is not served by this version of kmdev: the payload gets ENOSYS")
-	return fail(unix.ENOSYS)
 }
 
 // sysRseq registers a struct rseq. cpu_id is kept current at every hypercall; see abortRseq for the rest.
@@ -120,6 +98,11 @@ func (t *Thread) updateRseq() bool {
 func (m *Machine) exitGroup(t *Thread, status int) {
 	if sig := status & 0x7f; sig != 0 {
 		m.die(unix.Signal(sig))
+		return
+	}
+	if m.vfork != nil {
+		m.endVfork(func(v *hostcall.Vfork) { v.Leave(unix.SYS_EXIT_GROUP, uintptr(status>>8&0xff), 0, 0, 0, 0) })
+		return
 	}
 	m.reportExit(t, status)
 	m.printStats()
@@ -127,8 +110,13 @@ func (m *Machine) exitGroup(t *Thread, status int) {
 	hostcall.Raw(unix.SYS_EXIT_GROUP, uintptr(status>>8&0xff), 0, 0, 0, 0, 0)
 }
 
-// die ends the process by a signal's default action; its parent sees that signal.
+// die ends the process by a signal's default action; its parent sees that signal. It returns only where a vfork child's parent
+// goes on.
 func (m *Machine) die(sig unix.Signal) {
+	if m.vfork != nil {
+		m.endVfork(func(v *hostcall.Vfork) { v.Die(int(sig)) })
+		return
+	}
 	m.reportExit(nil, int(sig))
 	m.printStats()
 	hostcall.ResetForDeath(int(sig))
@@ -185,7 +173,7 @@ func (m *Machine) keepExe() (err error) {
 	if err != nil {
 		return fmt.Errorf("keeping %s open: %w", m.program.Exe, err)
 	}
-	if m.exeFD, err = m.fds.Relocate(fd); err != nil {
+	if m.exeFD, err = m.fds.Keep(fd); err != nil {
 		return err
 	}
 	if m.exe, err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", m.exeFD)); err != nil {
@@ -223,6 +211,9 @@ func (m *Machine) SetRlimit(resource int, l unix.Rlimit) unix.Errno {
 }
 
 func (m *Machine) OwnFD(fd int) (int, error) { return m.fds.Relocate(fd) }
+
+// KeepFD is OwnFD for a descriptor that children and executed programs inherit.
+func (m *Machine) KeepFD(fd int) (int, error) { return m.fds.Keep(fd) }
 
 // Notef logs once for each format.
 func (m *Machine) Notef(format string, args ...any) {

@@ -67,6 +67,7 @@ func (i image) MapVDSO() (uint64, bool) {
 	if !ok || i.m.ownTSC {
 		return 0, false
 	}
+	i.m.vdso = v
 	code := v.Image()
 	if !i.m.host.PVM && !loader.RedirectGetcpu(code) {
 		i.m.Notef("this host's vDSO has no getcpu that kmdev knows: it says CPU 0")
@@ -81,6 +82,9 @@ func (i image) MapVDSO() (uint64, bool) {
 // Run maps the program and lets it run. It returns only if the program can't be started; otherwise the process ends as the
 // payload does. channel is the debug channel's descriptor, or -1. On the main thread, which becomes the payload's.
 func (m *Machine) Run(channel int) error {
+	if m.given != nil && m.given.forked {
+		return m.runForked(m.given)
+	}
 	if !m.host.PVM {
 		if err := <-m.firstVCPU; err != nil { // it decides about the vDSO
 			return err
@@ -94,10 +98,12 @@ func (m *Machine) Run(channel int) error {
 	m.start = start
 	setComm(m.program.Comm())
 	m.program.Close()
-	t, err := m.firstThread()
+	t, err := m.firstThread(m.inheritedSignals())
 	if err != nil {
 		return err
 	}
+	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: loader.InitialRflags}
+	t.load(&regs, 0, 0)
 	if channel >= 0 {
 		fd, err := m.fds.Relocate(channel)
 		if err != nil {
@@ -111,6 +117,12 @@ func (m *Machine) Run(channel int) error {
 			unix.Close(fd)
 		}()
 	}
+	m.runFirst(t)
+	return nil
+}
+
+// runFirst lets the first thread run. It does not return.
+func (m *Machine) runFirst(t *Thread) {
 	for fd := range 3 {
 		if hostcall.InheritedClosed()>>fd&1 != 0 {
 			unix.Close(fd)
@@ -125,7 +137,15 @@ func (m *Machine) Run(channel int) error {
 	select {}
 }
 
-func (m *Machine) firstThread() (*Thread, error) {
+// inheritedSignals is the first thread's signal state: what the program before has left, or what kmdev was started with.
+func (m *Machine) inheritedSignals() signal.Snapshot {
+	if m.given != nil {
+		return m.given.sig
+	}
+	return signal.Snapshot{Blocked: signal.Set(hostcall.InheritedMask())}
+}
+
+func (m *Machine) firstThread(sig signal.Snapshot) (*Thread, error) {
 	if err := <-m.firstVCPU; err != nil {
 		return nil, err
 	}
@@ -133,10 +153,25 @@ func (m *Machine) firstThread() (*Thread, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.sig = signal.RestoreThreadState(signal.Snapshot{Blocked: signal.Set(hostcall.InheritedMask())})
+	t.sig = signal.RestoreThreadState(sig)
+	if m.given != nil {
+		t.confined.Store(m.given.confined)
+	}
 	t.enroll(nil)
 	hostcall.SetMainThread(t.tid)
-	regs := kvm.Regs{Rip: m.start.Entry, Rsp: m.start.StackPointer, Rflags: loader.InitialRflags}
-	t.load(&regs, 0, 0)
+	m.tellDispositions()
 	return t, nil
+}
+
+// tellDispositions makes the host's dispositions those of the payload that matter there, after a new monitor has begun with
+// none.
+func (m *Machine) tellDispositions() {
+	table := m.actions.Table()
+	for i := range table {
+		if a := &table[i]; a.Handler == signal.SigIgn || a.Flags&(signal.SANoCldStop|signal.SANoCldWait) != 0 {
+			if err := hostcall.SetDisposition(i+1, a.Handler == signal.SigIgn, a.Flags); err != nil {
+				m.log.Warn("disposition on the host", "signal", i+1, "err", err)
+			}
+		}
+	}
 }

@@ -65,6 +65,6 @@ func (m *Machine) keepStats(to string) error {
 	if err != nil {
 		return fmt.Errorf("--stats=%s: %w", to, err)
 	}
-	m.statsFD, err = m.fds.Relocate(fd)
+	m.statsFD, err = m.fds.Keep(fd)
 	return err
 }

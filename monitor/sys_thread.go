@@ -11,10 +11,14 @@ import (
 
 // threadCalls are the hypercalls that make, name and end threads.
 var threadCalls = map[int]handler{
-	unix.SYS_CLONE:           (*Thread).clone,
-	unix.SYS_CLONE3:          (*Thread).clone3,
-	unix.SYS_FORK:            (*Thread).noFork,
-	unix.SYS_VFORK:           (*Thread).noFork,
+	unix.SYS_CLONE:  (*Thread).clone,
+	unix.SYS_CLONE3: (*Thread).clone3,
+	unix.SYS_FORK: func(t *Thread, _ *[6]uint64) uint64 {
+		return t.doClone(&cloneArgs{exitSignal: uint64(unix.SIGCHLD)})
+	},
+	unix.SYS_VFORK: func(t *Thread, _ *[6]uint64) uint64 {
+		return t.doClone(&cloneArgs{flags: unix.CLONE_VM | unix.CLONE_VFORK, exitSignal: uint64(unix.SIGCHLD)})
+	},
 	unix.SYS_EXIT:            (*Thread).sysExit,
 	unix.SYS_EXIT_GROUP:      (*Thread).sysExitGroup,
 	unix.SYS_SET_TID_ADDRESS: (*Thread).setTIDAddress,
@@ -36,9 +40,12 @@ const (
 )
 
 func (t *Thread) clone(a *[6]uint64) uint64 {
+	if a[0]&unix.CLONE_PIDFD != 0 && a[0]&(unix.CLONE_PARENT_SETTID|unix.CLONE_DETACHED) != 0 {
+		return fail(unix.EINVAL)
+	}
 	return t.doClone(&cloneArgs{
 		flags: a[0] &^ 0xff, exitSignal: a[0] & 0xff, stack: a[1], parentTID: a[2], childTID: a[3], tls: a[4],
-		pidfd: a[2],
+		pidfd: a[2], // of the two, flags allow one
 	})
 }
 
@@ -79,14 +86,17 @@ func (t *Thread) clone3(a *[6]uint64) uint64 {
 	return t.doClone(c)
 }
 
-// doClone makes a thread. c.stack is the child's stack pointer, or 0 for the parent's.
+// doClone makes a thread or a process. c.stack is the child's stack pointer, or 0 for the parent's.
 func (t *Thread) doClone(c *cloneArgs) uint64 {
 	switch f := c.flags; {
 	case f&unix.CLONE_THREAD != 0 && f&unix.CLONE_SIGHAND == 0,
 		f&unix.CLONE_SIGHAND != 0 && f&unix.CLONE_VM == 0:
 		return fail(unix.EINVAL)
 	case f&unix.CLONE_THREAD == 0:
-		return t.noFork(nil)
+		return t.newProcess(c)
+	case t.m.vfork != nil:
+		t.m.Notef("a thread in a vfork child is refused: the payload gets EAGAIN")
+		return fail(unix.EAGAIN)
 	case f&(unix.CLONE_NEWUSER|unix.CLONE_NEWPID|unix.CLONE_PIDFD) != 0 && f&unix.CLONE_PIDFD == 0:
 		return fail(unix.EINVAL)
 	case f&needThread != needThread || f&^knownThread != 0 || c.setTIDSize != 0:
@@ -146,10 +156,19 @@ func (t *Thread) newSibling(c *cloneArgs) uint64 {
 	return uint64(tid)
 }
 
-// noFork refuses what would make a process.
-func (t *Thread) noFork(*[6]uint64) uint64 {
-	t.m.Notef("fork is not served by this version of kmdev: the payload gets ENOSYS")
-	return fail(unix.ENOSYS)
+// newProcess is a clone without CLONE_THREAD.
+func (t *Thread) newProcess(c *cloneArgs) uint64 {
+	if c.flags&unix.CLONE_SETTLS != 0 && c.tls >= usermem.Size {
+		return fail(unix.EPERM)
+	}
+	switch c.flags & (unix.CLONE_VM | unix.CLONE_VFORK) {
+	case unix.CLONE_VM:
+		t.m.Notef("clone with CLONE_VM and neither CLONE_THREAD nor CLONE_VFORK is refused: two processes that run at once can't share a VM")
+		return fail(unix.EINVAL)
+	case unix.CLONE_VM | unix.CLONE_VFORK:
+		return t.vfork(c)
+	}
+	return t.fork(c)
 }
 
 func (t *Thread) sysExit(a *[6]uint64) uint64 {

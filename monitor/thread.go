@@ -133,6 +133,10 @@ func growProcs(threads int) {
 // exit ends the thread: what Linux's mm_release does, then the vCPU goes back. status is wait(2)'s. On the thread itself.
 func (t *Thread) exit(status int) {
 	m := t.m
+	if m.vfork != nil { // its only thread
+		m.exitGroup(t, status)
+		return
+	}
 	t.done = true
 	t.releaseRobust()
 	m.mu.Lock()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+
+	"kmdev/monitor/hostcall"
 )
 
 // The payload's main thread is this process's: its tid must be the pid.
@@ -40,6 +42,11 @@ const (
 )
 
 func main() {
+	if state, ok, err := hostcall.StateGiven(); err != nil {
+		os.Exit(complain(exitKMDEVError, "%v", err))
+	} else if ok {
+		os.Exit(resume(state))
+	}
 	if len(os.Args) < 2 {
 		usage(os.Stderr)
 		os.Exit(exitUsage)

@@ -175,7 +175,8 @@ func (c *runConfig) runHere(payload []string) int {
 	if err := hostcall.Init(); err != nil {
 		return complain(exitKMDEVError, "%v", err)
 	}
-	c.opts.Log = newLog(logFile(), c.level)
+	c.opts.LogFD, c.opts.LogLevel = logFD(), c.level
+	c.opts.Log = logTo(c.opts.LogFD, c.level)
 	c.opts.Path, c.opts.Args, c.opts.Env = payload[0], slices.Clone(payload), hostcall.Environ()
 	if c.argv0 != "" {
 		c.opts.Args[0] = c.argv0
@@ -195,16 +196,37 @@ func (c *runConfig) runHere(payload []string) int {
 	return complain(runFailure(err), "%v", err)
 }
 
-// logFile is standard error, on a descriptor that the payload can neither close nor put something else behind.
-func logFile() io.Writer {
+// logFD is standard error, on a descriptor that the payload can neither close nor put something else behind, and that its
+// children inherit; -1 if it is closed.
+func logFD() int {
 	if hostcall.InheritedClosed()&(1<<2) != 0 {
-		return io.Discard
+		return -1
 	}
-	fd, err := unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, hostcall.FDBound())
+	fd, err := monitor.KeepCopy(2)
 	if err != nil {
-		return os.Stderr
+		return 2
 	}
-	return fdWriter(fd)
+	return fd
+}
+
+// logTo is the log on a descriptor of logFD's.
+func logTo(fd int, level slog.Level) *slog.Logger {
+	if fd < 0 {
+		return newLog(io.Discard, level)
+	}
+	return newLog(fdWriter(fd), level)
+}
+
+// resume goes on with a payload process that another monitor has left to this one. It returns only if that fails.
+func resume(state []byte) int {
+	err := hostcall.Init()
+	if err == nil {
+		var m *monitor.Machine
+		if m, err = monitor.Resume(state, logTo); err == nil {
+			err = m.Run(-1)
+		}
+	}
+	return complain(runFailure(err), "%v", err)
 }
 
 // fdWriter writes without Go's poller and without a finalizer.

@@ -76,6 +76,9 @@ func (p *Process) Unmap(gva, size uint64) {
 	unix.Syscall(unix.SYS_MUNMAP, uintptr(usermem.Window+gva), uintptr(size), 0)
 }
 
+// KeepFD is OwnFD: this process has no children.
+func (p *Process) KeepFD(fd int) (int, error) { return p.OwnFD(fd) }
+
 // OwnFD moves a descriptor to bound or above.
 func (p *Process) OwnFD(fd int) (int, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, p.bound)

@@ -125,6 +125,17 @@ func allocate() *Block {
 // process: it goes to a thread that has it open. Called by that thread; nothing, until it is.
 func (b *Block) SetBlocked(mask uint64) { atomic.StoreUint64(&b.blocked, mask) }
 
+// Abandon is Free for the block of a vfork child's thread, which is gone; called in the parent.
+func (b *Block) Abandon() {
+	atomic.StoreInt32(&b.tid, 0)
+	if b.closed != 0 {
+		b.markOpen()
+	}
+	arena.Lock()
+	defer arena.Unlock()
+	arena.free = append(arena.free, b)
+}
+
 // Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that
 // are pending for the thread are lost when it ends, as on Linux.
 func (b *Block) Free() {

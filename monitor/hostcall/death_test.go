@@ -48,7 +48,7 @@ func init() {
 		for range 2 {
 			StopBy(p.Sig)
 			// As before: the signal is blocked, and goes to our handler where it is open.
-			must2(send(int(selfPid), int(gettid()), p.Sig, 9))
+			must2(send(int(getpid()), int(gettid()), p.Sig, 9))
 			r := num(b.Call(bit(unix.SIGCONT), unix.SYS_GETPID, 0, 0, 0, 0, 0, 0))
 			info, ok := b.Signal()
 			if r != -513 || !ok || signo(&info) != p.Sig || head(&info).value != 9 {
@@ -160,7 +160,7 @@ func TestDispositions(t *testing.T) {
 	tid := unix.Gettid()
 
 	// Ignoring drops what is pending; a handler afterwards gets what comes.
-	send(int(selfPid), tid, int(unix.SIGUSR1), 1)
+	send(int(getpid()), tid, int(unix.SIGUSR1), 1)
 	if err := SetDisposition(int(unix.SIGUSR1), true, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestDispositions(t *testing.T) {
 	if err := SetDisposition(int(unix.SIGUSR1), false, 0); err != nil {
 		t.Fatal(err)
 	}
-	send(int(selfPid), tid, int(unix.SIGUSR1), 2)
+	send(int(getpid()), tid, int(unix.SIGUSR1), 2)
 	if r := b.Call(quiet, unix.SYS_GETPID, 0, 0, 0, 0, 0, 0); num(r) != -513 {
 		t.Errorf("call: %d", num(r))
 	}

@@ -26,7 +26,7 @@ func ResetForDeath(sig int) {
 func raiseDefault(sig int) {
 	rtSigaction(sig, &sigaction{}, nil) // SIG_DFL
 	old := setMask(^uint64(0))
-	raw6(unix.SYS_TGKILL, selfPid, gettid(), uintptr(sig), 0, 0, 0)
+	raw6(unix.SYS_TGKILL, getpid(), gettid(), uintptr(sig), 0, 0, 0)
 	setMask(^(uint64(1) << (sig - 1))) // here it strikes
 	setMask(old)
 }

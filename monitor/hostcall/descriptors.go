@@ -16,6 +16,6 @@ func FDBound() int { return int(fdBound) }
 // leaves, at worst half.
 func FDEnd() int { return int(fdEnd) }
 
-// InheritedClosed tells which of descriptors 0, 1 and 2 were closed when this process was started (bit N). Go's runtime has
-// opened /dev/null in their place.
+// InheritedClosed tells which of descriptors 0, 1 and 2 were closed when this process was started (bit N). An eventfd
+// has taken their place, for Go's runtime wants them open.
 func InheritedClosed() uint64 { return closedStandard }

@@ -16,7 +16,8 @@
 TEXT ·roomForDescriptors(SB),NOSPLIT|NOFRAME,$0-0
 	SUBQ $16, SP
 
-	// Which standard files are closed: the runtime opens /dev/null in their place.
+	// Which standard files are closed. The runtime would open /dev/null in their place, and end if there is none, as in a
+	// chroot: an eventfd takes the place, whose number is the lowest one free.
 	XORL R12, R12
 	XORL R13, R13
 
@@ -28,6 +29,10 @@ standard:
 	TESTQ AX, AX
 	JGE  open
 	BTSQ R12, R13
+	MOVQ $SYS_eventfd2, AX
+	XORL DI, DI
+	XORL SI, SI
+	SYSCALL
 
 open:
 	INCQ R12

@@ -19,14 +19,22 @@ func Args() []string {
 }
 
 // Environ is the environment that this process was started with, to the byte: in its order, with entries that repeat a
-// name or have no '='. It is the payload's. os.Environ is not: the entry puts runtimeEnv before it.
+// name or have no '=', but without the entry that hands a state over. It is the payload's. os.Environ is not: the entry puts runtimeEnv before it.
 func Environ() []string {
 	if startVector == 0 {
 		env, _ := readStrings("/proc/self/environ")
 		return env
 	}
-	argc := *(*uintptr)(unsafe.Pointer(startVector))
-	return stringsAt(startVector+(argc+2)*wordSize, -1)
+	at := envAt()
+	if (given != handoverPlace{}) {
+		at += wordSize
+	}
+	return stringsAt(at, -1)
+}
+
+// envAt is where the environment's pointers begin.
+func envAt() uintptr {
+	return startVector + (*(*uintptr)(unsafe.Pointer(startVector))+2)*wordSize
 }
 
 // stringsAt reads n pointers to strings, or up to the null pointer.

@@ -22,7 +22,7 @@ func TestRaisedFaultWaits(t *testing.T) {
 	b := payload(t)
 	_, addr := pages(t, 1)
 	for _, sig := range faultSignals() {
-		if r := Raw(unix.SYS_TGKILL, selfPid, gettid(), uintptr(sig), 0, 0, 0); r != 0 {
+		if r := Raw(unix.SYS_TGKILL, getpid(), gettid(), uintptr(sig), 0, 0, 0); r != 0 {
 			t.Fatal(num(r))
 		}
 		if b.closed == 0 || atomic.LoadUint32(&closedThreads) != 1 {
@@ -207,7 +207,7 @@ func TestEndWithFaultPending(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			Raw(unix.SYS_TGKILL, selfPid, gettid(), uintptr(unix.SIGSEGV), 0, 0, 0)
+			Raw(unix.SYS_TGKILL, getpid(), gettid(), uintptr(unix.SIGSEGV), 0, 0, 0)
 			b.Free()
 			runtime.UnlockOSThread()
 		}()

@@ -23,7 +23,6 @@ type ucontext struct {
 var runtimeHandler [numSignals + 1]uintptr
 
 var (
-	selfPid    uintptr
 	mainThread int32 // SetMainThread
 
 	// closedThreads counts payload threads that have SIGSEGV and SIGBUS blocked: Block.closed. While it is not 0,
@@ -124,7 +123,7 @@ func sendAway(self int32, sig uintptr, info *[128]byte) (keep bool) {
 //go:nosplit
 //go:norace
 func sendTo(tid int32, sig uintptr, info *[128]byte) uintptr {
-	return raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, uintptr(tid), sig, uintptr(unsafe.Pointer(info)), 0, 0)
+	return raw6(unix.SYS_RT_TGSIGQUEUEINFO, getpid(), uintptr(tid), sig, uintptr(unsafe.Pointer(info)), 0, 0)
 }
 
 // choose is the payload thread that a signal to the process is for: the main thread if it has it open, else any that

@@ -36,7 +36,7 @@ func Kick(tid int) {
 	info := siginfo{signo: int32(kickSignal), code: siQueue, value: kickCookie}
 	full := [128]byte{}
 	*head(&full) = info
-	raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, uintptr(tid), kickSignal, uintptr(unsafe.Pointer(&full)), 0, 0)
+	raw6(unix.SYS_RT_TGSIGQUEUEINFO, getpid(), uintptr(tid), kickSignal, uintptr(unsafe.Pointer(&full)), 0, 0)
 	runtime.KeepAlive(&full)
 }
 

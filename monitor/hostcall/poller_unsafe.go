@@ -40,6 +40,10 @@ func movePoller() error {
 	if startVector == 0 || fdBound == 0 {
 		return nil // an ordinary process, or one without room: Init says so
 	}
+	if given.epfd != 0 {
+		startPoller()
+		return raisePoller((*int32)(addressOf(given.epfd)), (*uintptr)(addressOf(given.eventfd)))
+	}
 	start, end := noptrdata()
 	words := unsafe.Slice((*int32)(unsafe.Pointer(start)), (end-start)/4)
 	unset := make([]*int32, 0, 256)
@@ -59,6 +63,12 @@ func movePoller() error {
 			return errPoller
 		}
 	}
+	return raisePoller(epfd, eventfd)
+}
+
+// raisePoller moves the two descriptors, given the variables that hold them.
+func raisePoller(epfd *int32, eventfd *uintptr) error {
+	pollerVars = [2]uintptr{uintptr(unsafe.Pointer(epfd)), uintptr(unsafe.Pointer(eventfd))}
 	oldPoller = [2]int{int(*epfd), int(*eventfd)}
 	high, err := above(oldPoller[0])
 	if err != nil {
@@ -117,6 +127,12 @@ func unsetInFile(words []int32, start uintptr) (unset []*int32, err error) {
 	return unset, nil
 }
 
+// pollerVars are the addresses of the runtime's variables, in its data.
+var pollerVars [2]uintptr
+
+// addressOf makes a pointer to this program's own data of a number.
+func addressOf(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.Pointer(&addr)) }
+
 // oldPoller are the descriptors that movePoller has replaced.
 var oldPoller [2]int
 
@@ -154,7 +170,7 @@ func eventVariable(epfd int) *uintptr {
 		rest, _, _ = strings.Cut(strings.TrimSpace(rest), " ")
 		addr, err := strconv.ParseUint(rest, 16, 64)
 		if start, end := programData(); err == nil && uintptr(addr) >= start && uintptr(addr) < end {
-			return *(**uintptr)(unsafe.Pointer(&addr))
+			return (*uintptr)(addressOf(uintptr(addr)))
 		}
 	}
 	return nil

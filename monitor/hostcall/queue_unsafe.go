@@ -37,16 +37,16 @@ func Queue(tid int, sig int, info *[128]byte) uintptr {
 	send := *info
 	head(&send).pad = 0
 	if isFault(uintptr(sig)) && sicode(&send) > 0 {
-		if self := gettid(); uintptr(tid) != self && (tid != 0 || self != selfPid) {
+		if self := gettid(); uintptr(tid) != self && (tid != 0 || self != getpid()) {
 			return eperm
 		}
 		wrap(&send)
 	}
 	p := uintptr(unsafe.Pointer(&send))
 	if tid == 0 {
-		return raw6(unix.SYS_RT_SIGQUEUEINFO, selfPid, uintptr(sig), p, 0, 0, 0)
+		return raw6(unix.SYS_RT_SIGQUEUEINFO, getpid(), uintptr(sig), p, 0, 0, 0)
 	}
-	return raw6(unix.SYS_RT_TGSIGQUEUEINFO, selfPid, uintptr(tid), uintptr(sig), p, 0, 0)
+	return raw6(unix.SYS_RT_TGSIGQUEUEINFO, getpid(), uintptr(tid), uintptr(sig), p, 0, 0)
 }
 
 const eperm = ^uintptr(unix.EPERM) + 1

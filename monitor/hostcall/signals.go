@@ -30,6 +30,12 @@ func bitOf(sig uintptr) uint64 { return 1 << ((sig - 1) & 63) }
 //go:norace
 func gettid() uintptr { return raw6(unix.SYS_GETTID, 0, 0, 0, 0, 0, 0) }
 
+// getpid is asked anew each time: a vfork child runs this process's code.
+//
+//go:nosplit
+//go:norace
+func getpid() uintptr { return raw6(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0) }
+
 func errno(r uintptr) unix.Errno {
 	if r > ^uintptr(4095) {
 		return unix.Errno(-r)

@@ -61,8 +61,7 @@ func Init() error {
 }
 
 func prepare() error {
-	selfPid = uintptr(unix.Getpid())
-	atomic.CompareAndSwapInt32(&mainThread, 0, int32(selfPid))
+	atomic.CompareAndSwapInt32(&mainThread, 0, int32(getpid()))
 	accessAddresses(&accessAt)
 	if err := checkLayout(); err != nil {
 		return err

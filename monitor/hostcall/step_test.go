@@ -219,7 +219,7 @@ func stepRole() {
 }
 
 // stepStop is where child and parent meet.
-func stepStop() { raw6(unix.SYS_TGKILL, selfPid, gettid(), uintptr(unix.SIGSTOP), 0, 0, 0) }
+func stepStop() { raw6(unix.SYS_TGKILL, getpid(), gettid(), uintptr(unix.SIGSTOP), 0, 0, 0) }
 
 func TestEachInstruction(t *testing.T) {
 	for name, scene := range stepScenes {

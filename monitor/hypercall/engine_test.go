@@ -212,7 +212,7 @@ func TestBadPointers(t *testing.T) {
 		{unix.SYS_PREAD64, func(p gva) []any { return []any{fd, p, 8, 1000000} }},
 		{unix.SYS_FSTAT, func(p gva) []any { return []any{fd, p} }},
 		{unix.SYS_FSTAT, func(p gva) []any { return []any{12345, p} }},
-		{unix.SYS_LSTAT, func(p gva) []any { return []any{p, p} }},
+		{unix.SYS_LGETXATTR, func(p gva) []any { return []any{p, p, p, 8} }},
 		{unix.SYS_MKDIR, func(p gva) []any { return []any{p, 0o777} }},
 		{unix.SYS_GETCWD, func(p gva) []any { return []any{p, 100} }},
 		{unix.SYS_GETCWD, func(p gva) []any { return []any{p, 1} }},

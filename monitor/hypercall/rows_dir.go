@@ -4,7 +4,7 @@ package hypercall
 var dirRows = []Row{
 	{4, "stat", GroupDir, Handle, Int, A{{"filename", Path | Link}, {"statbuf", Out | tStat}}, ""},
 	{5, "fstat", GroupDir, Pass | Sleeps, Int, A{{"fd", FD}, {"statbuf", Out | tStat}}, ""},
-	{6, "lstat", GroupDir, Pass | Sleeps, Int, A{{"filename", Path}, {"statbuf", Out | tStat}}, ""},
+	{6, "lstat", GroupDir, Handle, Int, A{{"filename", Path}, {"statbuf", Out | tStat}}, ""},
 	{21, "access", GroupDir, Handle, Int, A{{"filename", Path | Link}, {"mode", Flags | sAccess}}, ""},
 	{78, "getdents", GroupDir, Handle, Size, A{{"fd", FD}, {"dirent", Out | Clip | tByte | by2}, {"count", Uint}}, "the monitor's entries of /proc/self/fd and /proc/self/task are left out"},
 	{79, "getcwd", GroupDir, Pass | Sleeps, Size, A{{"buf", Out | Clip | tByte | by1}, {"size", Ulong}}, ""},

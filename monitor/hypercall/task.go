@@ -78,6 +78,8 @@ type Process interface {
 
 	// OwnFD moves a descriptor into the monitor's range.
 	OwnFD(fd int) (int, error)
+	// KeepFD is OwnFD for a descriptor that forked children and executed programs inherit.
+	KeepFD(fd int) (int, error)
 
 	// Notef writes a line to the monitor's log, the first time only for each
 	// format.

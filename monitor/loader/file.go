@@ -29,7 +29,8 @@ func (f *file) close() {
 type opener struct {
 	open     func(dirfd int, path string, flags int) (int, error)
 	hostPath func(path string) string
-	textBusy bool // see Options.TextBusy
+	textBusy bool                   // see Options.TextBusy
+	adopt    func() (*file, *fault) // gives the interpreter, if it was opened elsewhere: see Adopt
 }
 
 // openFlags: O_NONBLOCK and O_NOCTTY so that naming a FIFO or a terminal neither waits nor takes the terminal.
@@ -78,6 +79,9 @@ func (f *file) readHead() *fault {
 // interp opens an interpreter that a program names. An empty name is EACCES here, not ENOENT as from user space: Linux
 // looks it up as the current directory.
 func (o *opener) interp(name string) (*file, *fault) {
+	if o.adopt != nil {
+		return o.adopt()
+	}
 	if name == "" {
 		return nil, faultf(unix.EACCES, "is an empty name")
 	}

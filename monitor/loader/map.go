@@ -1,6 +1,10 @@
 package loader
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/handover"
+)
 
 // Start is a mapped program, ready to run. All addresses are payload addresses.
 type Start struct {
@@ -140,3 +144,26 @@ func (s *segment) mapInto(as Memory, fd int, bias uint64) *fault {
 }
 
 var zeros [pageSize]byte
+
+// words are the fields of s that are numbers, in a fixed order.
+func (s *Start) words() []*uint64 {
+	return []*uint64{&s.Entry, &s.StackPointer, &s.LoadBias, &s.ExecLow, &s.ExecHigh, &s.ProgEntry, &s.InterpBase, &s.VDSO,
+		&s.Brk, &s.StartCode, &s.EndCode, &s.StartData, &s.EndData, &s.StackTop, &s.ArgStart, &s.ArgEnd, &s.EnvStart,
+		&s.EnvEnd, &s.Random}
+}
+
+// Encode writes s for a forked child's monitor.
+func (s *Start) Encode(w *handover.Writer) {
+	for _, p := range s.words() {
+		w.Uint(*p)
+	}
+	w.Blob(s.auxv)
+}
+
+// Decode reads what Encode wrote.
+func (s *Start) Decode(r *handover.Reader) {
+	for _, p := range s.words() {
+		*p = r.Uint()
+	}
+	s.auxv = append([]byte(nil), r.Blob()...)
+}

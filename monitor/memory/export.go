@@ -1,9 +1,13 @@
 package memory
 
-import "golang.org/x/sys/unix"
+import (
+	"kmdev/monitor/handover"
+
+	"golang.org/x/sys/unix"
+)
 
 // State is an address space's state apart from its contents, for a process that has the same memory in its window: a
-// fork's child. It can be marshalled.
+// fork's child.
 type State struct {
 	VMAs       []VMA
 	StackTop   uint64
@@ -16,9 +20,20 @@ type State struct {
 }
 
 // Export gives the state.
-func (as *AddressSpace) Export() State {
+func (as *AddressSpace) Export() (s State) {
+	as.Freeze(func(now State) { s = now })
+	return s
+}
+
+// Freeze calls f with the state, which no other thread changes meanwhile, nor the mappings on the host: a fork by f gives
+// the child memory that the state describes. f must not use as.
+func (as *AddressSpace) Freeze(f func(State)) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
+	f(as.export())
+}
+
+func (as *AddressSpace) export() State {
 	as.syncDown(0, ^uint64(0))
 	as.nursery.empty() // the child must not share it
 	l := &as.layout
@@ -65,4 +80,36 @@ func (as *AddressSpace) Import(s State, hostParts map[string]uintptr) unix.Errno
 		}
 	}
 	return 0
+}
+
+// Encode writes s for Decode.
+func (s *State) Encode(w *handover.Writer) {
+	w.Uints(s.StackTop, s.MmapTop, s.MmapBottom, s.BrkStart, s.Brk, uint64(s.Future), s.Object)
+	w.Int(len(s.VMAs))
+	for i := range s.VMAs {
+		v := &s.VMAs[i]
+		w.Uints(v.Start, v.End, uint64(v.Prot), uint64(v.Flags), v.Offset, v.Dev, v.Ino, v.Object, v.Extent, v.Page)
+		w.Uint(v.Host)
+		w.Bool(v.Advised)
+		w.Bool(v.Huge)
+		w.String(v.Name)
+	}
+}
+
+// encodedVMA is how many bytes of a state a VMA takes at least.
+const encodedVMA = 14 * 8
+
+// Decode reads what Encode wrote.
+func (s *State) Decode(r *handover.Reader) {
+	*s = State{StackTop: r.Uint(), MmapTop: r.Uint(), MmapBottom: r.Uint(), BrkStart: r.Uint(), Brk: r.Uint(),
+		Future: Flags(r.Uint()), Object: r.Uint()}
+	s.VMAs = make([]VMA, r.Count(encodedVMA))
+	for i := range s.VMAs {
+		v := &s.VMAs[i]
+		*v = VMA{Start: r.Uint(), End: r.Uint(), Prot: uint32(r.Uint()), Flags: Flags(r.Uint()), Offset: r.Uint(),
+			Dev: r.Uint(), Ino: r.Uint(), Object: r.Uint(), Extent: r.Uint(), Page: r.Uint()}
+		v.Host = r.Uint()
+		v.Advised, v.Huge = r.Bool(), r.Bool()
+		v.Name = r.String()
+	}
 }

@@ -75,6 +75,13 @@ func (as *AddressSpace) forceVMA(v *VMA, at uint64, p []byte, k forceKind) int {
 	return len(p)
 }
 
+// OpenMem opens what ForceRead and ForceWrite need, if it is not open yet.
+func (as *AddressSpace) OpenMem() {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	as.mem()
+}
+
 // mem gives /proc/self/mem, opened at first use. as.mu is held.
 func (as *AddressSpace) mem() (int, bool) {
 	if as.memFD >= 0 {

@@ -81,6 +81,10 @@ func (p *tablePool) grow() error {
 	if err != nil {
 		return fmt.Errorf("memory for page tables: %w", err)
 	}
+	// A fork would make the guest's page tables copy-on-write, in this process too.
+	if err := unix.Madvise(mem, unix.MADV_DONTFORK); err != nil {
+		return fmt.Errorf("memory for page tables: %w", err)
+	}
 	gpa, err := p.slots.private(uintptr(unsafe.Pointer(&mem[0])), largePage, 0)
 	if err != nil {
 		_ = unix.Munmap(mem)

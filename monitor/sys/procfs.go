@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"kmdev/monitor/hypercall"
 )
 
 // procMount is the procfs of this process: a descriptor of the monitor's own,
@@ -15,6 +17,7 @@ import (
 // nowhere: a payload in a chroot finds no way out through it.
 type procMount struct {
 	once     sync.Once
+	opened   atomic.Bool
 	fd       int // -1: no procfs on /proc
 	detached bool
 	dev      uint64 // device number of its files
@@ -34,8 +37,12 @@ func procfs(t task) *procMount {
 	return &proc
 }
 
+// OpenProc opens the monitor's procfs if it is not open yet: what a vfork child opens would be the child's alone.
+func OpenProc(t hypercall.Task) { procfs(t) }
+
 func (p *procMount) open(t task) {
 	p.fd, p.dev = -1, 0
+	defer p.opened.Store(true)
 	fd, err := unix.OpenTree(unix.AT_FDCWD, "/proc", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	p.detached = err == nil
 	if err != nil {
@@ -44,7 +51,7 @@ func (p *procMount) open(t task) {
 	if err != nil {
 		return
 	}
-	if own, err := t.Process().OwnFD(fd); err == nil {
+	if own, err := t.Process().KeepFD(fd); err == nil {
 		fd = own
 	}
 	var fs unix.Statfs_t
@@ -54,12 +61,17 @@ func (p *procMount) open(t task) {
 		return
 	}
 	p.fd, p.dev = fd, devOf(&x)
-	p.self = strconv.Itoa(t.Pid())
-	if name, err := readlinkat(fd, "self"); err == nil {
-		p.self = name
-	}
+	p.readSelf(t.Pid())
 	if unix.Statx(fd, "self/exe", 0, unix.STATX_INO, &exe) == nil {
 		p.exe = idOf(&exe)
+	}
+}
+
+// readSelf finds out by what name this process goes there.
+func (p *procMount) readSelf(pid int) {
+	p.self = strconv.Itoa(pid)
+	if name, err := readlinkat(p.fd, "self"); err == nil {
+		p.self = name
 	}
 }
 

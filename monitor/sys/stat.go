@@ -16,6 +16,9 @@ var statCalls = []entry{
 	{unix.SYS_STAT, func(t task, a args) uint64 {
 		return stat(t, unix.SYS_STAT, a, look{dfd: -1, path: 0, flags: -1}, a[1], statIDs)
 	}},
+	{unix.SYS_LSTAT, func(t task, a args) uint64 {
+		return stat(t, unix.SYS_LSTAT, a, look{dfd: -1, path: 0, flags: -1, nofollow: true}, a[1], statIDs)
+	}},
 	{unix.SYS_NEWFSTATAT, func(t task, a args) uint64 {
 		return stat(t, unix.SYS_NEWFSTATAT, a, look{dfd: 0, path: 1, flags: 3}, a[2], statIDs)
 	}},
@@ -34,8 +37,11 @@ var statCalls = []entry{
 }
 
 // look says which arguments of a call are directory, path and AT_ flags; -1 if
-// it has none.
-type look struct{ dfd, path, flags int }
+// it has none. nofollow: a symbolic link at the path's end is not followed.
+type look struct {
+	dfd, path, flags int
+	nofollow         bool
+}
 
 func looking(nr int, l look) Handler {
 	return func(t task, a args) uint64 { return lookAt(t, nr, a, l) }
@@ -70,7 +76,7 @@ func inProc(gva uint64) bool {
 // redirect walks a path and returns another one in scratch memory if it is to
 // be used instead; 0 if the payload's is right.
 func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
-	follow := l.flags < 0 || a[l.flags]&unix.AT_SYMLINK_NOFOLLOW == 0
+	follow := !l.nofollow && (l.flags < 0 || a[l.flags]&unix.AT_SYMLINK_NOFOLLOW == 0)
 	name, e := usermem.ReadString(a[l.path], unix.PathMax)
 	if e != 0 {
 		return 0, 0 // the host finds the error

@@ -1,0 +1,115 @@
+package monitor
+
+import (
+	"kmdev/monitor/hostcall"
+	"kmdev/monitor/signal"
+	"kmdev/monitor/sys"
+	"kmdev/monitor/usermem"
+
+	"golang.org/x/sys/unix"
+)
+
+// vfork makes a child process that runs in this one's memory until it executes a program or ends, while the calling thread
+// sleeps (clone with CLONE_VM and CLONE_VFORK). It runs in this VM too, on a vCPU of its own, and this goroutine is its
+// thread meanwhile: see hostcall.Vfork.
+func (t *Thread) vfork(c *cloneArgs) uint64 {
+	call, e := hostClone(c, unix.CLONE_VM)
+	if e != 0 {
+		return fail(e)
+	}
+	m := t.m
+	state, err := t.xsaveBuf()
+	if err != nil {
+		return fail(unix.EAGAIN)
+	}
+	v, err := m.takeVCPU()
+	if err != nil {
+		m.log.Warn("vfork", "err", err)
+		return fail(unix.EAGAIN)
+	}
+	// What the child opened for the monitor would be lost with it.
+	sys.OpenProc(t)
+	m.as.OpenMem()
+	m.debug.hide(m.as)
+	vf := &hostcall.Vfork{}
+	child := &Thread{m: m.vforkChild(vf, c), v: v, scratch: t.scratch, sig: t.sig.Fork(), call: -1}
+	child.park.init()
+	child.confined.Store(t.confined.Load())
+	a := call.call()
+	r := vf.Begin(a[0], [5]uintptr{a[1], a[2], a[3], a[4], a[5]})
+	call.keepAlive()
+	if r == 0 {
+		child.runVforked(t, c, state)
+		r = uintptr(vf.Pid())
+	}
+	m.debug.show(m.as)
+	m.giveBack(v)
+	return uint64(r)
+}
+
+// runVforked is the child's life, in the child. It returns in the parent.
+func (t *Thread) runVforked(parent *Thread, c *cloneArgs, state []byte) {
+	m := t.m
+	m.pid = unix.Getpid()
+	var err error
+	if t.block, err = hostcall.New(); err != nil {
+		m.log.Error("vfork", "err", err)
+		m.die(unix.SIGKILL)
+		return
+	}
+	defer t.block.Abandon()
+	t.enroll(nil)
+	m.vforked = t
+	if c.flags&unix.CLONE_CHILD_CLEARTID != 0 {
+		t.clearTID = c.childTID
+	}
+	run := parent.v.Run
+	regs := run.Regs
+	regs.Rax = 0
+	if c.stack != 0 {
+		regs.Rsp = c.stack
+	}
+	fs := run.Sregs.FS.Base
+	if c.flags&unix.CLONE_SETTLS != 0 {
+		fs = c.tls
+	}
+	t.load(&regs, fs, run.Sregs.GS.Base)
+	if err := t.v.SetXsave(state); err != nil {
+		m.log.Error("vector state of a vfork child", "err", err)
+		m.die(unix.SIGKILL)
+		return
+	}
+	t.run()
+}
+
+// vforkChild is the machine of a vfork child: this one's memory and VM, with the rest of a process of its own.
+func (m *Machine) vforkChild(vf *hostcall.Vfork, c *cloneArgs) *Machine {
+	child := &Machine{
+		host: m.host, vm: m.vm, pad: m.pad, as: m.as, log: m.log, opts: m.opts, fds: m.fds.clone(),
+		actions: m.actions, start: m.start, args: m.args, exe: m.exe, exeFD: m.exeFD, selfFD: m.selfFD, statsFD: m.statsFD,
+		ownTSC: m.ownTSC, xstateOnce: m.xstateOnce, threads: map[int]*Thread{}, vfork: vf,
+	}
+	child.personality.Store(m.personality.Load())
+	if c.flags&unix.CLONE_SIGHAND == 0 {
+		child.actions = signal.NewActions(m.actions.Table())
+	}
+	return child
+}
+
+// leaveMemory does what Linux's mm_release does when a thread gives up memory that others go on using.
+func (t *Thread) leaveMemory() {
+	t.releaseRobust()
+	if t.clearTID != 0 && usermem.WriteUint32(t.clearTID, 0) == 0 {
+		t.wake(t.clearTID)
+	}
+}
+
+// endVfork ends a vfork child by leave, which returns in the parent.
+func (m *Machine) endVfork(leave func(*hostcall.Vfork)) {
+	t := m.vforked
+	if t != nil {
+		t.leaveMemory()
+		t.done = true
+	}
+	leave(m.vfork)
+}

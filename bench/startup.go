@@ -83,6 +83,7 @@ func emptyProgram(dir string) (string, error) {
 	return out, cmd.Run()
 }
 
-// bareVM compiles the C program that makes a VM with one slot and one vCPU, runs one exit, and ends. As it is a process too,
+// bareVM compiles the C program that makes the least VM that can run a user-mode program, runs one exit of one, and ends: see
+// fixtures/src/bench_vm.c. As it is a process too,
 // the life of a native hello is taken off its own.
 func bareVM(string) (string, error) { return fixtures.Compile("bench_vm", fixtures.GlibcStatic) }

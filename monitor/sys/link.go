@@ -19,27 +19,48 @@ func readlink(t task, dfd, path, buf, size uint64) uint64 {
 		return fail(unix.EINVAL)
 	}
 	proc := procfs(t)
-	if onProcLink(t, proc, dfd, path) {
+	if x := onProcLink(t, proc, dfd, path); x != nil {
+		if isOwnExe(proc, x, path) {
+			return giveLink(exeTarget(t, proc), buf, size)
+		}
 		return readProcLink(t, proc, dfd, path, buf, size)
 	}
 	a := [6]uint64{dfd, path, buf, size}
 	return pass(t, unix.SYS_READLINKAT, &a)
 }
 
-// onProcLink tells whether a path ends in a symbolic link of a procfs.
-func onProcLink(t task, proc *procMount, dfd, path uint64) bool {
-	if proc.fd < 0 {
+// ownExe is what a statically linked program of glibc's reads while it starts.
+const ownExe = "/proc/self/exe"
+
+// isOwnExe tells, without a walk along the path, that it is ownExe and that x,
+// the link there, is this process's: nothing is mounted between /proc and it.
+func isOwnExe(proc *procMount, x *unix.Statx_t, path uint64) bool {
+	var name [len(ownExe) + 1]byte
+	if usermem.CopyInSome(name[:], path) < len(name) || string(name[:]) != ownExe+"\x00" {
 		return false
+	}
+	var root unix.Statx_t
+	return unix.Statx(unix.AT_FDCWD, "/proc", unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_MNT_ID, &root) == nil &&
+		devOf(&root) == proc.dev && root.Mask&x.Mask&unix.STATX_MNT_ID != 0 && root.Mnt_id == x.Mnt_id
+}
+
+// onProcLink gives the link of the trusted procfs that a path ends in, nil if it
+// ends in something else.
+func onProcLink(t task, proc *procMount, dfd, path uint64) *unix.Statx_t {
+	if proc.fd < 0 {
+		return nil
 	}
 	const size = 256 // struct statx
 	m := t.Scratch().Alloc(size)
 	_, e := slow(unix.SYS_STATX, hypercall.HostFD(t, dfd), hypercall.Pointer(path, 1),
-		unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE, m.Host(), 0)
+		unix.AT_SYMLINK_NOFOLLOW|unix.AT_EMPTY_PATH|unix.AT_STATX_DONT_SYNC, unix.STATX_TYPE|unix.STATX_MNT_ID, m.Host(), 0)
 	if e != 0 {
-		return false
+		return nil
 	}
-	x := statxOf(m)
-	return isLink(x) && devOf(x) == proc.dev
+	if x := statxOf(m); isLink(x) && devOf(x) == proc.dev {
+		return x
+	}
+	return nil
 }
 
 func readProcLink(t task, proc *procMount, dfd, path, buf, size uint64) uint64 {
@@ -70,6 +91,10 @@ func readOpenLink(t task, proc *procMount, fd int, buf, size uint64) uint64 {
 	if e != 0 {
 		return fail(e)
 	}
+	return giveLink(target, buf, size)
+}
+
+func giveLink(target string, buf, size uint64) uint64 {
 	if uint64(len(target)) > size {
 		target = target[:size]
 	}

@@ -3,6 +3,7 @@ package sys
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -62,6 +63,38 @@ func TestMovedProc(t *testing.T) {
 		checkMemory(t, k, "moved", "/proc/x/self/mem")
 		wantErr(t, "fd", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("/proc/x/self/fd/%d", own)), unix.O_RDWR, 0), unix.ENOENT)
 		k.FD(k.Do(unix.SYS_OPEN, k.Str("/proc/x/meminfo"), 0, 0))
+	})
+}
+
+// TestProcessOverMounted: with another process's directory mounted over its own, /proc/self/exe is the other's.
+func TestProcessOverMounted(t *testing.T) {
+	other := exec.Command("sleep", "60")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer other.Wait()
+	defer other.Process.Kill()
+	dir := fmt.Sprintf("/proc/%d", other.Process.Pid)
+	inNamespace(t, func(k *faketask.Task, _ string) {
+		const size = 4096
+		exe, buf := k.Str(ownExe), k.Map(1)
+		read := func() string { return string(k.Read(buf, int(k.Do(unix.SYS_READLINK, exe, buf, size)))) }
+		k.Proc.ExePath, k.Proc.ExeFile = "/payload", -1
+		if got := read(); got != "/payload" {
+			t.Errorf("before: %q", got)
+		}
+		if err := unix.Mount(dir, fmt.Sprintf("/proc/%d", os.Getpid()), "", unix.MS_BIND, ""); err != nil {
+			t.Error(err)
+			return
+		}
+		want, err := os.Readlink(dir + "/exe")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if got := read(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	})
 }
 

@@ -2,12 +2,15 @@ package gdbserver
 
 import (
 	"kmdev/target"
+	"sync"
 )
 
-var breakPackets = map[string]packetRow{
-	"Z": {serve: insert},
-	"z": {serve: remove},
-}
+var breakPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"Z": {serve: insert},
+		"z": {serve: remove},
+	}
+})
 
 // insert: Z TYPE,ADDR,KIND.
 func insert(s *session, a *args) ([]byte, error) {

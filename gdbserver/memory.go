@@ -6,14 +6,16 @@ import (
 	"sync"
 )
 
-var memoryPackets = map[string]packetRow{
-	"m":       {serve: readHex, data: true},
-	"M":       {serve: writeHex},
-	"x":       {serve: readBinary, data: true},
-	"X":       {serve: writeBinary},
-	"qSearch": {serve: search},
-	"qCRC":    {serve: crc},
-}
+var memoryPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"m":       {serve: readHex, data: true},
+		"M":       {serve: writeHex},
+		"x":       {serve: readBinary, data: true},
+		"X":       {serve: writeBinary},
+		"qSearch": {serve: search},
+		"qCRC":    {serve: crc},
+	}
+})
 
 // The most that fits one reply; binary data may double by escapes.
 const maxRead = (packetSize - 16) / 2

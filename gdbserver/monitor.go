@@ -4,22 +4,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // monitorCommands are gdb's "monitor …" commands, looked up by their first word. They return what they print.
-var monitorCommands map[string]monitorRow
+var monitorCommands func() map[string]monitorRow
 
 type monitorRow struct {
 	help string
 	run  func(s *session, words []string) (string, error)
 }
 
-func init() {
-	monitorCommands = map[string]monitorRow{
-		"help": {"list these commands", monitorHelp},
-		"exit": {"kill the program and end the server", monitorExit},
-		"maps": {"show the program's memory map, as in /proc/PID/maps", monitorMaps},
-	}
+func init() { // monitorHelp refers to the table
+	monitorCommands = sync.OnceValue(func() map[string]monitorRow {
+		return map[string]monitorRow{
+			"help": {"list these commands", monitorHelp},
+			"exit": {"kill the program and end the server", monitorExit},
+			"maps": {"show the program's memory map, as in /proc/PID/maps", monitorMaps},
+		}
+	})
 }
 
 // monitorCommand: qRcmd,HEX → the text printed, as O packets, then OK.
@@ -33,7 +36,7 @@ func monitorCommand(s *session, a *args) ([]byte, error) {
 	if len(words) == 0 {
 		words = []string{"help"}
 	}
-	row, known := monitorCommands[words[0]]
+	row, known := monitorCommands()[words[0]]
 	if !known {
 		help, _ := monitorHelp(s, nil)
 		s.print("Unknown monitor command.\n\n" + help)
@@ -58,15 +61,15 @@ func (s *session) print(text string) {
 }
 
 func monitorHelp(*session, []string) (string, error) {
-	names := make([]string, 0, len(monitorCommands))
-	for name := range monitorCommands {
+	names := make([]string, 0, len(monitorCommands()))
+	for name := range monitorCommands() {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	var b strings.Builder
 	b.WriteString("The following monitor commands are supported:\n")
 	for _, name := range names {
-		fmt.Fprintf(&b, "  %s\n    %s\n", name, monitorCommands[name].help)
+		fmt.Fprintf(&b, "  %s\n    %s\n", name, monitorCommands()[name].help)
 	}
 	return b.String(), nil
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"sync"
 )
 
 // packet is a row of the packet table.
@@ -19,19 +21,17 @@ type packetRow struct {
 	resumes bool
 }
 
-// packets is the packet table. Names of q, Q, v, j and _ packets are words, others one character.
-var packets map[string]packetRow
-
-func init() {
-	packets = map[string]packetRow{}
+// packets is the packet table. Names of q, Q, v, j and _ packets are words, others one character. This and all tables here are
+// made when the first client needs them: whoever links this package does not pay for them at its start.
+var packets = sync.OnceValue(func() map[string]packetRow {
+	all := map[string]packetRow{}
 	for _, family := range []map[string]packetRow{
-		queryPackets, registerPackets, memoryPackets, breakPackets, runPackets, threadPackets, filePackets,
+		queryPackets(), registerPackets(), memoryPackets(), breakPackets(), runPackets(), threadPackets(), filePackets(),
 	} {
-		for name, row := range family {
-			packets[name] = row
-		}
+		maps.Copy(all, family)
 	}
-}
+	return all
+})
 
 // okReply is the reply of a packet that has no other.
 var okReply = []byte("OK")
@@ -71,7 +71,7 @@ func (s *session) packet(p []byte) {
 		defer s.linger()
 	}
 	name, rest := splitName(p)
-	row, known := packets[name]
+	row, known := packets()[name]
 	if !known {
 		s.send(nil)
 		return

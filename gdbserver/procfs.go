@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,15 +15,17 @@ import (
 
 // procFiles are the files of /proc/PID that the host shows of the monitor and that clients want of the payload. The
 // rest of /proc/PID is right as it is: the pid is the payload's, and so are the descriptors, the directories, the credentials.
-var procFiles = map[string]func(s *session) ([]byte, error){
-	"maps":    (*session).procMaps,
-	"smaps":   (*session).procSmaps,
-	"auxv":    func(s *session) ([]byte, error) { return s.proc.Auxv() },
-	"cmdline": (*session).procCmdline,
-	"environ": (*session).procEnviron,
-	"status":  (*session).procStatus,
-	"stat":    (*session).procStat,
-}
+var procFiles = sync.OnceValue(func() map[string]func(s *session) ([]byte, error) {
+	return map[string]func(s *session) ([]byte, error){
+		"maps":    (*session).procMaps,
+		"smaps":   (*session).procSmaps,
+		"auxv":    func(s *session) ([]byte, error) { return s.proc.Auxv() },
+		"cmdline": (*session).procCmdline,
+		"environ": (*session).procEnviron,
+		"status":  (*session).procStatus,
+		"stat":    (*session).procStat,
+	}
+})
 
 // procName tells if a path is in the process's own /proc directory, and which file of it: /proc/PID/NAME, /proc/self/NAME
 // or /proc/PID/task/TID/NAME.
@@ -56,8 +59,8 @@ func (s *session) openFile(path string, flags int, mode os.FileMode) (file, erro
 			path = s.proc.Info().Exe
 		case name == "mem":
 			return &memFile{s.proc}, nil
-		case procFiles[name] != nil:
-			content, err := procFiles[name](s)
+		case procFiles()[name] != nil:
+			content, err := procFiles()[name](s)
 			if err != nil {
 				return nil, err
 			}

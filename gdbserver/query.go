@@ -3,20 +3,23 @@ package gdbserver
 import (
 	"fmt"
 	"strings"
+	"sync"
 )
 
-var queryPackets = map[string]packetRow{
-	"qSupported":          {serve: supported, late: true},
-	"QStartNoAckMode":     {serve: startNoAck, late: true},
-	"QNonStop":            {serve: nonStop, late: true},
-	"QEnableErrorStrings": {serve: enableErrorStrings, late: true},
-	"!":                   {serve: extended, late: true},
-	"qAttached":           {serve: attached},
-	"qSymbol":             {serve: symbol},
-	"qGDBServerVersion":   {serve: version, late: true},
-	"qRcmd":               {serve: monitorCommand},
-	"qXfer":               {serve: xfer},
-}
+var queryPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"qSupported":          {serve: supported, late: true},
+		"QStartNoAckMode":     {serve: startNoAck, late: true},
+		"QNonStop":            {serve: nonStop, late: true},
+		"QEnableErrorStrings": {serve: enableErrorStrings, late: true},
+		"!":                   {serve: extended, late: true},
+		"qAttached":           {serve: attached},
+		"qSymbol":             {serve: symbol},
+		"qGDBServerVersion":   {serve: version, late: true},
+		"qRcmd":               {serve: monitorCommand},
+		"qXfer":               {serve: xfer},
+	}
+})
 
 // abilities are what qSupported says of this server.
 var abilities = strings.Join([]string{

@@ -2,16 +2,19 @@ package gdbserver
 
 import (
 	"bytes"
+	"sync"
 
 	"kmdev/target"
 )
 
-var registerPackets = map[string]packetRow{
-	"g": {serve: readAll, data: true},
-	"G": {serve: writeAll},
-	"p": {serve: readOne, data: true},
-	"P": {serve: writeOne},
-}
+var registerPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"g": {serve: readAll, data: true},
+		"G": {serve: writeAll},
+		"p": {serve: readOne, data: true},
+		"P": {serve: writeOne},
+	}
+})
 
 // file reads a thread's registers; the XSAVE area, which costs a round trip, only if it is needed.
 func (s *session) file(tid int, extended bool) (f target.RegisterFile, err error) {

@@ -2,26 +2,29 @@ package gdbserver
 
 import (
 	"errors"
+	"sync"
 
 	"kmdev/target"
 )
 
-var runPackets = map[string]packetRow{
-	"?":               {serve: status, late: true},
-	"c":               {serve: oldContinue, resumes: true},
-	"C":               {serve: oldContinueSignal, resumes: true},
-	"s":               {serve: oldStep, resumes: true},
-	"S":               {serve: oldStepSignal, resumes: true},
-	"vCont":           {serve: vCont, resumes: true},
-	"vCtrlC":          {serve: vCtrlC},
-	"k":               {serve: kill},
-	"vKill":           {serve: vKill},
-	"D":               {serve: detach},
-	"QPassSignals":    {serve: passSignals},
-	"QCatchSyscalls":  {serve: catchSyscalls},
-	"QThreadEvents":   {serve: threadEvents},
-	"QProgramSignals": {serve: programSignals},
-}
+var runPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"?":               {serve: status, late: true},
+		"c":               {serve: oldContinue, resumes: true},
+		"C":               {serve: oldContinueSignal, resumes: true},
+		"s":               {serve: oldStep, resumes: true},
+		"S":               {serve: oldStepSignal, resumes: true},
+		"vCont":           {serve: vCont, resumes: true},
+		"vCtrlC":          {serve: vCtrlC},
+		"k":               {serve: kill},
+		"vKill":           {serve: vKill},
+		"D":               {serve: detach},
+		"QPassSignals":    {serve: passSignals},
+		"QCatchSyscalls":  {serve: catchSyscalls},
+		"QThreadEvents":   {serve: threadEvents},
+		"QProgramSignals": {serve: programSignals},
+	}
+})
 
 // status: ?, why the process is stopped.
 func status(s *session, a *args) ([]byte, error) {

@@ -2,6 +2,7 @@ package gdbserver
 
 import (
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -81,9 +82,11 @@ func (s *session) stopSignal(stop *target.Stop) int {
 }
 
 // watchReasons are the names of watchpoint stops.
-var watchReasons = map[target.BreakpointKind]string{
-	target.WatchWrite: "watch", target.WatchRead: "rwatch", target.WatchAccess: "awatch",
-}
+var watchReasons = sync.OnceValue(func() map[target.BreakpointKind]string {
+	return map[target.BreakpointKind]string{
+		target.WatchWrite: "watch", target.WatchRead: "rwatch", target.WatchAccess: "awatch",
+	}
+})
 
 func (s *session) appendReason(out []byte, stop *target.Stop) []byte {
 	switch stop.Reason {
@@ -96,7 +99,7 @@ func (s *session) appendReason(out []byte, stop *target.Stop) []byte {
 			return append(out, "swbreak:;"...)
 		}
 	case target.StopWatch:
-		return fmt.Appendf(out, "%s:%x;", watchReasons[stop.Watch], stop.Addr)
+		return fmt.Appendf(out, "%s:%x;", watchReasons()[stop.Watch], stop.Addr)
 	case target.StopSyscallEntry:
 		return fmt.Appendf(out, "syscall_entry:%x;", stop.Syscall)
 	case target.StopSyscallReturn:

@@ -3,33 +3,39 @@ package gdbserver
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"kmdev/target"
 )
 
-// xmlTypes defines the types that registers have and gdb does not predefine ("Predefined Target Types"). A type is
-// defined in each feature that uses it, after those that it uses.
-var xmlTypes = map[string]struct {
+// xmlType is a type's definition and the names of those it uses.
+type xmlType struct {
 	uses []string
 	xml  string
-}{
-	"i386_eflags": {xml: flagsXML("i386_eflags", "CF:0 :1 PF:2 AF:4 ZF:6 SF:7 TF:8 IF:9 DF:10 OF:11 NT:14 RF:16 VM:17 AC:18 VIF:19 VIP:20 ID:21")},
-	"i386_mxcsr":  {xml: flagsXML("i386_mxcsr", "IE:0 DE:1 ZE:2 OE:3 UE:4 PE:5 DAZ:6 IM:7 DM:8 ZM:9 OM:10 UM:11 PM:12 FZ:15")},
-	"v8bf16":      {xml: vectorXML("v8bf16", "bfloat16", 8)},
-	"v8h":         {xml: vectorXML("v8h", "ieee_half", 8)},
-	"v4f":         {xml: vectorXML("v4f", "ieee_single", 4)},
-	"v2d":         {xml: vectorXML("v2d", "ieee_double", 2)},
-	"v16i8":       {xml: vectorXML("v16i8", "int8", 16)},
-	"v8i16":       {xml: vectorXML("v8i16", "int16", 8)},
-	"v4i32":       {xml: vectorXML("v4i32", "int32", 4)},
-	"v2i64":       {xml: vectorXML("v2i64", "int64", 2)},
-	"v2ui128":     {xml: vectorXML("v2ui128", "uint128", 2)},
-	"vec128": {
-		uses: []string{"v8bf16", "v8h", "v4f", "v2d", "v16i8", "v8i16", "v4i32", "v2i64"},
-		xml: unionXML("vec128", "v8_bfloat16:v8bf16 v8_half:v8h v4_float:v4f v2_double:v2d v16_int8:v16i8 "+
-			"v8_int16:v8i16 v4_int32:v4i32 v2_int64:v2i64 uint128:uint128"),
-	},
 }
+
+// xmlTypes defines the types that registers have and gdb does not predefine ("Predefined Target Types"). A type is
+// defined in each feature that uses it, after those that it uses.
+var xmlTypes = sync.OnceValue(func() map[string]xmlType {
+	return map[string]xmlType{
+		"i386_eflags": {xml: flagsXML("i386_eflags", "CF:0 :1 PF:2 AF:4 ZF:6 SF:7 TF:8 IF:9 DF:10 OF:11 NT:14 RF:16 VM:17 AC:18 VIF:19 VIP:20 ID:21")},
+		"i386_mxcsr":  {xml: flagsXML("i386_mxcsr", "IE:0 DE:1 ZE:2 OE:3 UE:4 PE:5 DAZ:6 IM:7 DM:8 ZM:9 OM:10 UM:11 PM:12 FZ:15")},
+		"v8bf16":      {xml: vectorXML("v8bf16", "bfloat16", 8)},
+		"v8h":         {xml: vectorXML("v8h", "ieee_half", 8)},
+		"v4f":         {xml: vectorXML("v4f", "ieee_single", 4)},
+		"v2d":         {xml: vectorXML("v2d", "ieee_double", 2)},
+		"v16i8":       {xml: vectorXML("v16i8", "int8", 16)},
+		"v8i16":       {xml: vectorXML("v8i16", "int16", 8)},
+		"v4i32":       {xml: vectorXML("v4i32", "int32", 4)},
+		"v2i64":       {xml: vectorXML("v2i64", "int64", 2)},
+		"v2ui128":     {xml: vectorXML("v2ui128", "uint128", 2)},
+		"vec128": {
+			uses: []string{"v8bf16", "v8h", "v4f", "v2d", "v16i8", "v8i16", "v4i32", "v2i64"},
+			xml: unionXML("vec128", "v8_bfloat16:v8bf16 v8_half:v8h v4_float:v4f v2_double:v2d v16_int8:v16i8 "+
+				"v8_int16:v8i16 v4_int32:v4i32 v2_int64:v2i64 uint128:uint128"),
+		},
+	}
+})
 
 func vectorXML(id, typ string, count int) string {
 	return fmt.Sprintf("<vector id=%q type=%q count=\"%d\"/>\n", id, typ, count)
@@ -100,7 +106,7 @@ func describeFeature(b *strings.Builder, regs []target.Register, number int) {
 }
 
 func defineType(b *strings.Builder, name string, defined map[string]bool) {
-	t, ok := xmlTypes[name]
+	t, ok := xmlTypes()[name]
 	if !ok || defined[name] {
 		return
 	}

@@ -4,17 +4,20 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"sync"
 )
 
-var threadPackets = map[string]packetRow{
-	"H":                {serve: setThread},
-	"T":                {serve: threadAlive},
-	"qC":               {serve: currentThread},
-	"qfThreadInfo":     {serve: firstThreads},
-	"qsThreadInfo":     {serve: moreThreads},
-	"qThreadExtraInfo": {serve: threadExtra},
-	"qGetTLSAddr":      {serve: tlsAddress},
-}
+var threadPackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"H":                {serve: setThread},
+		"T":                {serve: threadAlive},
+		"qC":               {serve: currentThread},
+		"qfThreadInfo":     {serve: firstThreads},
+		"qsThreadInfo":     {serve: moreThreads},
+		"qThreadExtraInfo": {serve: threadExtra},
+		"qGetTLSAddr":      {serve: tlsAddress},
+	}
+})
 
 // setThread: Hg for registers and memory, Hc for c and s.
 func setThread(s *session, a *args) ([]byte, error) {

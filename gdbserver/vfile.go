@@ -7,34 +7,39 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // The file packets show the host's files as the payload sees them: a payload's files are the host's, but for /proc (procfs.go).
-var filePackets = map[string]packetRow{
-	"vFile":           {serve: vFile, late: true},
-	"vMustReplyEmpty": {serve: func(*session, *args) ([]byte, error) { return nil, errUnknown }, late: true},
-}
+var filePackets = sync.OnceValue(func() map[string]packetRow {
+	return map[string]packetRow{
+		"vFile":           {serve: vFile, late: true},
+		"vMustReplyEmpty": {serve: func(*session, *args) ([]byte, error) { return nil, errUnknown }, late: true},
+	}
+})
 
 // operations of vFile ("Host I/O Packets"). They return a result and an attachment.
-var fileOperations = map[string]func(s *session, a *args) (int64, []byte, error){
-	"open":     fileOpen,
-	"close":    fileClose,
-	"pread":    filePread,
-	"pwrite":   filePwrite,
-	"fstat":    fileFstat,
-	"stat":     fileStat,
-	"lstat":    fileLstat,
-	"unlink":   fileUnlink,
-	"readlink": fileReadlink,
-	"setfs":    fileSetfs,
-}
+var fileOperations = sync.OnceValue(func() map[string]func(s *session, a *args) (int64, []byte, error) {
+	return map[string]func(s *session, a *args) (int64, []byte, error){
+		"open":     fileOpen,
+		"close":    fileClose,
+		"pread":    filePread,
+		"pwrite":   filePwrite,
+		"fstat":    fileFstat,
+		"stat":     fileStat,
+		"lstat":    fileLstat,
+		"unlink":   fileUnlink,
+		"readlink": fileReadlink,
+		"setfs":    fileSetfs,
+	}
+})
 
 // vFile: vFile:OPERATION:ARGUMENTS → F RESULT[,ERRNO][;ATTACHMENT].
 func vFile(s *session, a *args) ([]byte, error) {
 	a.want(":")
-	op := fileOperations[string(a.until(':'))]
+	op := fileOperations()[string(a.until(':'))]
 	if op == nil {
 		return nil, errUnknown
 	}
@@ -53,14 +58,18 @@ func vFile(s *session, a *args) ([]byte, error) {
 }
 
 // remoteErrnos are the protocol's own numbers ("errno Values") where they are not Linux's.
-var remoteErrnos = map[unix.Errno]int{unix.ENAMETOOLONG: 91, unix.ENOSYS: 88}
+var remoteErrnos = sync.OnceValue(func() map[unix.Errno]int {
+	return map[unix.Errno]int{unix.ENAMETOOLONG: 91, unix.ENOSYS: 88}
+})
 
 // The numbers that the protocol has; others are EUNKNOWN.
-var protocolErrnos = map[unix.Errno]bool{
-	unix.EPERM: true, unix.ENOENT: true, unix.EINTR: true, unix.EIO: true, unix.EBADF: true, unix.EACCES: true, unix.EFAULT: true,
-	unix.EBUSY: true, unix.EEXIST: true, unix.ENODEV: true, unix.ENOTDIR: true, unix.EISDIR: true, unix.EINVAL: true,
-	unix.ENFILE: true, unix.EMFILE: true, unix.EFBIG: true, unix.ENOSPC: true, unix.ESPIPE: true, unix.EROFS: true,
-}
+var protocolErrnos = sync.OnceValue(func() map[unix.Errno]bool {
+	return map[unix.Errno]bool{
+		unix.EPERM: true, unix.ENOENT: true, unix.EINTR: true, unix.EIO: true, unix.EBADF: true, unix.EACCES: true, unix.EFAULT: true,
+		unix.EBUSY: true, unix.EEXIST: true, unix.ENODEV: true, unix.ENOTDIR: true, unix.EISDIR: true, unix.EINVAL: true,
+		unix.ENFILE: true, unix.EMFILE: true, unix.EFBIG: true, unix.ENOSPC: true, unix.ESPIPE: true, unix.EROFS: true,
+	}
+})
 
 const remoteUnknown = 9999
 
@@ -69,10 +78,10 @@ func remoteErrno(err error) int {
 	if !errors.As(err, &e) {
 		return remoteUnknown
 	}
-	if n, ok := remoteErrnos[e]; ok {
+	if n, ok := remoteErrnos()[e]; ok {
 		return n
 	}
-	if protocolErrnos[e] {
+	if protocolErrnos()[e] {
 		return int(e)
 	}
 	return remoteUnknown

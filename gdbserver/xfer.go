@@ -3,6 +3,7 @@ package gdbserver
 import (
 	"strconv"
 	"strings"
+	"sync"
 
 	"kmdev/target"
 )
@@ -13,14 +14,16 @@ type xferObject struct {
 	write func(s *session, offset uint64, data []byte) error
 }
 
-var xferObjects = map[string]xferObject{
-	"features":       {read: (*session).targetXML},
-	"threads":        {read: (*session).threadsXML},
-	"auxv":           {read: func(s *session, _ string) ([]byte, error) { return s.proc.Auxv() }},
-	"exec-file":      {read: (*session).execFile},
-	"libraries-svr4": {read: (*session).librariesXML},
-	"siginfo":        {read: (*session).readSiginfo, write: (*session).writeSiginfo},
-}
+var xferObjects = sync.OnceValue(func() map[string]xferObject {
+	return map[string]xferObject{
+		"features":       {read: (*session).targetXML},
+		"threads":        {read: (*session).threadsXML},
+		"auxv":           {read: func(s *session, _ string) ([]byte, error) { return s.proc.Auxv() }},
+		"exec-file":      {read: (*session).execFile},
+		"libraries-svr4": {read: (*session).librariesXML},
+		"siginfo":        {read: (*session).readSiginfo, write: (*session).writeSiginfo},
+	}
+})
 
 // xferCache holds the object that a client is reading piece by piece, so that it is one whole.
 type xferCache struct {
@@ -32,7 +35,7 @@ type xferCache struct {
 func xfer(s *session, a *args) ([]byte, error) {
 	a.want(":")
 	name := string(a.until(':'))
-	object, known := xferObjects[name]
+	object, known := xferObjects()[name]
 	operation := string(a.until(':'))
 	annex := string(a.until(':'))
 	offset := a.hex()

@@ -27,3 +27,7 @@ early:
 
 start:
 	JMP kmdev_rt0(SB)
+
+// func growStack()
+TEXT ·growStack(SB),0,$24576-0
+	RET

@@ -72,6 +72,9 @@ func (as *AddressSpace) growBrk(start, end uint64) unix.Errno {
 	return e
 }
 
+// firstHeap is how much of a growing heap is populated before a stream of touches is known, in bytes.
+const firstHeap = 4 * pageSize
+
 // extendHeap maps v, where nothing is.
 func (as *AddressSpace) extendHeap(v VMA) unix.Errno {
 	if as.adopt(&v) {
@@ -86,7 +89,7 @@ func (as *AddressSpace) extendHeap(v VMA) unix.Errno {
 	}
 	as.replace(v.Start, v.End, &v)
 	if h := as.vmas.find(v.Start); !as.carryOn(h, v.Start, v.End) {
-		as.eager(h, v.Start, v.End)
+		as.eager(h, v.Start, min(v.End, v.Start+firstHeap)) // malloc writes there at once
 	}
 	return 0
 }

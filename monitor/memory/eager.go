@@ -81,7 +81,7 @@ func populateCached(start, end uint64) {
 
 // Sizes in bytes up to which entries are made when memory is mapped instead of when it is touched.
 const (
-	eagerAnon = 4 * pageSize
+	eagerAnon = 8 * pageSize
 	eagerFile = 4 << 20
 )
 

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"kmdev/monitor/hostcall"
+	"kmdev/monitor/kvm"
 	"kmdev/monitor/signal"
 	"kmdev/monitor/sys"
 	"kmdev/monitor/usermem"
@@ -10,8 +11,8 @@ import (
 )
 
 // vfork makes a child process that runs in this one's memory until it executes a program or ends, while the calling thread
-// sleeps (clone with CLONE_VM and CLONE_VFORK). It runs in this VM too, on a vCPU of its own, and this goroutine is its
-// thread meanwhile: see hostcall.Vfork.
+// sleeps (clone with CLONE_VM and CLONE_VFORK). It runs in this VM too, on this thread's vCPU, and this goroutine is its thread
+// meanwhile: see hostcall.Vfork.
 func (t *Thread) vfork(c *cloneArgs) uint64 {
 	call, e := hostClone(c, unix.CLONE_VM)
 	if e != 0 {
@@ -22,33 +23,34 @@ func (t *Thread) vfork(c *cloneArgs) uint64 {
 	if err != nil {
 		return fail(unix.EAGAIN)
 	}
-	v, err := m.takeVCPU()
-	if err != nil {
-		m.log.Warn("vfork", "err", err)
-		return fail(unix.EAGAIN)
-	}
+	regs, fs, gs := t.v.Run.Regs, t.v.Run.Sregs.FS.Base, t.v.Run.Sregs.GS.Base
 	// What the child opened for the monitor would be lost with it.
 	sys.OpenProc(t)
 	m.as.OpenMem()
 	m.debug.hide(m.as)
 	vf := &hostcall.Vfork{}
-	child := &Thread{m: m.vforkChild(vf, c), v: v, scratch: t.scratch, sig: t.sig.Fork(), call: -1}
+	child := &Thread{m: m.vforkChild(vf, c), v: t.v, scratch: t.scratch, sig: t.sig.Fork(), call: -1}
 	child.park.init()
 	child.confined.Store(t.confined.Load())
 	a := call.call()
 	r := vf.Begin(a[0], [5]uintptr{a[1], a[2], a[3], a[4], a[5]})
 	call.keepAlive()
 	if r == 0 {
-		child.runVforked(t, c, state)
+		child.runVforked(c, regs, fs, gs)
 		r = uintptr(vf.Pid())
+		t.kernel, t.sysret = false, false
+		t.load(&regs, fs, gs)
+		if err := t.v.SetXsave(state); err != nil {
+			m.log.Error("vector state after vfork", "err", err)
+			m.die(unix.SIGABRT)
+		}
 	}
 	m.debug.show(m.as)
-	m.giveBack(v)
 	return uint64(r)
 }
 
 // runVforked is the child's life, in the child. It returns in the parent.
-func (t *Thread) runVforked(parent *Thread, c *cloneArgs, state []byte) {
+func (t *Thread) runVforked(c *cloneArgs, regs kvm.Regs, fs, gs uint64) {
 	m := t.m
 	m.pid = unix.Getpid()
 	var err error
@@ -63,22 +65,14 @@ func (t *Thread) runVforked(parent *Thread, c *cloneArgs, state []byte) {
 	if c.flags&unix.CLONE_CHILD_CLEARTID != 0 {
 		t.clearTID = c.childTID
 	}
-	run := parent.v.Run
-	regs := run.Regs
 	regs.Rax = 0
 	if c.stack != 0 {
 		regs.Rsp = c.stack
 	}
-	fs := run.Sregs.FS.Base
 	if c.flags&unix.CLONE_SETTLS != 0 {
 		fs = c.tls
 	}
-	t.load(&regs, fs, run.Sregs.GS.Base)
-	if err := t.v.SetXsave(state); err != nil {
-		m.log.Error("vector state of a vfork child", "err", err)
-		m.die(unix.SIGKILL)
-		return
-	}
+	t.load(&regs, fs, gs)
 	t.run()
 }
 

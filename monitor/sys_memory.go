@@ -40,9 +40,13 @@ var memoryCalls = map[int]handler{
 	},
 }
 
-// MapAnonymous and Unmap are hypercall.Process's.
+// MapAnonymous, Unmap and Madvise are hypercall.Process's.
 func (m *Machine) MapAnonymous(size uint64) uint64 {
 	return m.as.Mmap(0, size, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, 0, 0)
 }
 
 func (m *Machine) Unmap(gva, size uint64) { m.as.Munmap(gva, size) }
+
+func (m *Machine) Madvise(gva, size, behavior uint64) uint64 {
+	return m.as.Madvise(gva, size, behavior)
+}

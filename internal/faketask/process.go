@@ -79,6 +79,11 @@ func (p *Process) Unmap(gva, size uint64) {
 // KeepFD is OwnFD: this process has no children.
 func (p *Process) KeepFD(fd int) (int, error) { return p.OwnFD(fd) }
 
+func (p *Process) Madvise(gva, size, behavior uint64) uint64 {
+	_, _, e := unix.Syscall(unix.SYS_MADVISE, hypercall.Pointer(gva, size), uintptr(size), uintptr(behavior))
+	return hypercall.Err(e)
+}
+
 // OwnFD moves a descriptor to bound or above.
 func (p *Process) OwnFD(fd int) (int, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, p.bound)

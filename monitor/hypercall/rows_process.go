@@ -7,7 +7,7 @@ var processRows = []Row{
 	{58, "vfork", GroupProcess, Handle, PID, nil, ""},
 	{59, "execve", GroupProcess, Handle, Int, A{{"filename", Path | Link}, {"argv", In | StrArray}, {"envp", In | Null | StrArray}}, ""},
 	{61, "wait4", GroupProcess, Handle, PID, A{{"upid", PID}, {"stat_addr", Out | Null | tInt}, {"options", Flags | sWait}, {"ru", Out | Null | tRusage}}, ""},
-	{101, "ptrace", GroupProcess, Handle, Long, A{{"request", Enum | sPtrace}, {"pid", PID}, {"addr", Any}, {"data", Any}}, "EPERM or ESRCH: a tracer would see the monitor instead of the payload; use kmdev's gdb server"},
+	{101, "ptrace", GroupProcess, Handle, Long, A{{"request", Enum | sPtrace}, {"pid", PID}, {"addr", Any}, {"data", Any}}, "EPERM, as where tracing is forbidden (Yama, containers): a tracer would see the monitor; use `kmdev run -g` and gdb's `target remote`"},
 	{109, "setpgid", GroupProcess, Pass, Int, A{{"pid", PID}, {"pgid", PID}}, ""},
 	{110, "getppid", GroupProcess, Pass, PID, nil, ""},
 	{111, "getpgrp", GroupProcess, Pass, PID, nil, ""},
@@ -23,7 +23,7 @@ var processRows = []Row{
 	{312, "kcmp", GroupProcess, Handle, Int, A{{"pid1", PID}, {"pid2", PID}, {"type", Enum | sKcmp}, {"idx1", Any}, {"idx2", Any}}, ""},
 	{322, "execveat", GroupProcess, Handle, Int, A{{"fd", DirFD}, {"filename", Path}, {"argv", In | StrArray}, {"envp", In | Null | StrArray}, {"flags", Flags | sAt}}, ""},
 	{434, "pidfd_open", GroupProcess, Pass, FD, A{{"pid", PID}, {"flags", Flags | sPidfd}}, ""},
-	{438, "pidfd_getfd", GroupProcess, Handle, FD, A{{"pidfd", FD}, {"fd", Int}, {"flags", Uint}}, "own process only: another may be a monitor"},
+	{438, "pidfd_getfd", GroupProcess, Handle, FD, A{{"pidfd", FD}, {"fd", Int}, {"flags", Uint}}, "only descriptors of payloads, below RLIMIT_NOFILE"},
 }
 
 var threadRows = []Row{

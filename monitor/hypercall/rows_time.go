@@ -45,7 +45,7 @@ var schedRows = []Row{
 	{309, "getcpu", GroupSched, Pass, Int, A{{"cpup", Out | Null | tUint}, {"nodep", Out | Null | tUint}, {"unused", Ignored}}, ""},
 	{314, "sched_setattr", GroupSched, Pass, Int, A{{"pid", TID}, {"uattr", In | Null | tSchedAttr}, {"flags", Uint}}, ""},
 	{315, "sched_getattr", GroupSched, Pass, Int, A{{"pid", TID}, {"uattr", Out | Null | tByte | by2}, {"usize", Uint}, {"flags", Uint}}, ""},
-	{324, "membarrier", GroupSched, Pass | Sleeps, Int, A{{"cmd", Enum | sMembarrier}, {"flags", Uint}, {"cpu_id", Int}}, "a host barrier interrupts vCPUs too"},
+	{324, "membarrier", GroupSched, Handle, Int, A{{"cmd", Enum | sMembarrier}, {"flags", Uint}, {"cpu_id", Int}}, "the commands for rseq are EINVAL, as on a kernel without them: docs/adr/0003-rseq.md"},
 	{471, "rseq_slice_yield", GroupSched, Refuse | enosys, Int, nil, newerNote},
 }
 

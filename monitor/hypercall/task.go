@@ -76,6 +76,9 @@ type Process interface {
 	MapAnonymous(size uint64) uint64
 	Unmap(gva, size uint64)
 
+	// Madvise is madvise(2) on the payload's memory.
+	Madvise(gva, size, behavior uint64) uint64
+
 	// OwnFD moves a descriptor into the monitor's range.
 	OwnFD(fd int) (int, error)
 	// KeepFD is OwnFD for a descriptor that forked children and executed programs inherit.

@@ -15,6 +15,7 @@ var within = map[string]string{
 	"get_robust_list": "kept by the monitor",
 	"set_robust_list": "kept by the monitor",
 	"pkey_mprotect":   "mprotect",
+	"process_madvise": "madvise, of the payload's own memory",
 	"mlockall":        "would lock the monitor's memory",
 	"munlockall":      "would unlock the monitor's memory",
 	"mseal":           "kept by the monitor: the host could never take a mapping back",

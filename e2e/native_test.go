@@ -80,6 +80,7 @@ var nativeEqual = []fixture{
 	{name: "ipc", variants: onGlibc},
 	{name: "descriptors", variants: onGlibc, logs: true},
 	{name: "barriers", variants: onGlibc},
+	{name: "mounts", variants: onGlibc},
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},

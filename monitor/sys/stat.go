@@ -97,6 +97,10 @@ func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
 	if !at.ref.own || at.ref.tail[0] != "exe" {
 		return 0, 0
 	}
+	// Beside the magic link is another to the payload's file, whatever has become of its path.
+	if fd := t.Process().ExeFD(); fd >= 0 && (name == "exe" || strings.HasSuffix(name, "/exe")) {
+		return scratchPath(t, strings.TrimSuffix(name, "exe")+"fd/"+itoa(fd)), 0
+	}
 	return scratchPath(t, t.Process().Exe()+at.slash()), 0
 }
 

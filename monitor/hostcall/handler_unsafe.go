@@ -15,7 +15,11 @@ type ucontext struct {
 	_       [40]byte
 	r       [16]uint64 // r8 … r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp
 	rip     uint64
-	_       [120]byte
+	_       [24]byte
+	trap    uint64 // of the thread's last fault
+	_       [8]byte
+	cr2     uint64 // the same
+	_       [72]byte
 	sigmask uint64 // offset 296
 }
 
@@ -47,9 +51,8 @@ func SetMainThread(tid int) { atomic.StoreInt32(&mainThread, int32(tid)) }
 // handle deals with a signal that did not hit the blocking stub. It returns the handler to go on with, or 0 to return
 // to what was interrupted.
 //
-// Only SIGSEGV and SIGBUS are ever open outside the stub. With a positive si_code they are a fault of this thread: in a
-// fault-safe access it becomes that access's result, elsewhere it is a bug of the monitor, and Go's runtime reports it.
-// Any other si_code means that somebody sent the signal: it is the payload's.
+// Only SIGSEGV and SIGBUS are ever open outside the stub. A fault of this thread (ownFault) becomes, in a fault-safe access,
+// that access's result; elsewhere it is a bug of the monitor, and Go's runtime reports it. Any other was sent: it is the payload's.
 //
 // It runs on the signal stack, in any thread of the process, perhaps without a P, perhaps in the midst of the runtime's
 // own code: no allocation, no write barrier, no stack check, no lock, no pointer conversion that checkptr sees, and
@@ -60,7 +63,7 @@ func SetMainThread(tid int) { atomic.StoreInt32(&mainThread, int32(tid)) }
 //go:norace
 func handle(sig uintptr, info *[128]byte, uc *ucontext) uintptr {
 	switch {
-	case isFault(sig) && sicode(info) > 0:
+	case isFault(sig) && ownFault(info, uc):
 		if exit := faultTarget(uintptr(uc.rip)); exit != 0 {
 			uc.rip = uint64(exit)
 			return 0
@@ -71,6 +74,17 @@ func handle(sig uintptr, info *[128]byte, uc *ucontext) uintptr {
 		return 0
 	}
 	return runtimeHandler[sig] // opened by Go code, against the rules
+}
+
+// ownFault tells a fault of this thread from a signal that was sent. Its si_code is positive; but so is that of what F_SETSIG and
+// a child's end send, and there the address is not the one that the processor last complained about.
+//
+//go:nosplit
+//go:norace
+func ownFault(info *[128]byte, uc *ucontext) bool {
+	const siKernel, pageFault = 0x80, 14
+	code := sicode(info)
+	return code == siKernel || code > 0 && uc.trap == pageFault && uc.cr2 == faultAddress(info)
 }
 
 // payloadFault passes on a SIGSEGV or SIGBUS that somebody sent.

@@ -25,6 +25,15 @@ func signo(info *[128]byte) int { return int(head(info).signo) }
 //go:norace
 func sicode(info *[128]byte) int32 { return head(info).code }
 
+// faultAddress is si_addr.
+//
+//go:nosplit
+//go:norace
+func faultAddress(info *[128]byte) uint64 {
+	h := head(info)
+	return uint64(uint32(h.pid)) | uint64(h.uid)<<32
+}
+
 //go:nosplit
 //go:norace
 func senderPid(info *[128]byte) int32 { return head(info).pid }

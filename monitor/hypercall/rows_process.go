@@ -56,7 +56,7 @@ var signalRows = []Row{
 	{62, "kill", GroupSignal, Pass, Int, A{{"pid", PID}, {"sig", Sig}}, ""},
 	{127, "rt_sigpending", GroupSignal, Handle, Int, A{{"uset", Out | SigSet | by1}, {"sigsetsize", Size}}, ""},
 	{128, "rt_sigtimedwait", GroupSignal, Handle, Int, A{{"uthese", In | SigSet | by3}, {"uinfo", Out | Null | tSiginfo}, {"uts", In | Null | tTimespec}, {"sigsetsize", Size}}, ""},
-	{129, "rt_sigqueueinfo", GroupSignal, Pass, Int, A{{"pid", PID}, {"sig", Sig}, {"uinfo", In | tSiginfo}}, ""},
+	{129, "rt_sigqueueinfo", GroupSignal, Handle, Int, A{{"pid", PID}, {"sig", Sig}, {"uinfo", In | tSiginfo}}, ""},
 	{130, "rt_sigsuspend", GroupSignal, Handle, Int, A{{"unewset", In | SigSet | by1}, {"sigsetsize", Size}}, ""},
 	{131, "sigaltstack", GroupSignal, Handle, Int, A{{"uss", In | Null | tStackT}, {"uoss", Out | Null | tStackT}}, ""},
 	{200, "tkill", GroupSignal, Handle, Int, A{{"pid", TID}, {"sig", Sig}}, "the monitor's own threads do not exist (ESRCH)"},
@@ -65,5 +65,5 @@ var signalRows = []Row{
 	{282, "signalfd", GroupSignal, Handle, FD, A{{"ufd", FD}, {"user_mask", In | SigSet | by2}, {"sizemask", Size}}, "SIGSTKFLT is never read: it is the monitor's kick"},
 	{289, "signalfd4", GroupSignal, Handle, FD, A{{"ufd", FD}, {"user_mask", In | SigSet | by2}, {"sizemask", Size}, {"flags", Flags | sSignalfd}}, "SIGSTKFLT is never read: it is the monitor's kick"},
 	{297, "rt_tgsigqueueinfo", GroupSignal, Handle, Int, A{{"tgid", PID}, {"pid", TID}, {"sig", Sig}, {"uinfo", In | tSiginfo}}, "the monitor's own threads do not exist (ESRCH)"},
-	{424, "pidfd_send_signal", GroupSignal, Pass, Int, A{{"pidfd", FD}, {"sig", Sig}, {"info", In | Null | tSiginfo}, {"flags", Flags | sPidfd}}, ""},
+	{424, "pidfd_send_signal", GroupSignal, Handle, Int, A{{"pidfd", FD}, {"sig", Sig}, {"info", In | Null | tSiginfo}, {"flags", Flags | sPidfd}}, ""},
 }

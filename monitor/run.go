@@ -5,6 +5,7 @@ import (
 
 	"kmdev/monitor/guest"
 	"kmdev/monitor/kvm"
+	"kmdev/monitor/usermem"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,11 @@ const (
 const (
 	flagTF = 1 << 8
 	flagRF = 1 << 16
+
+	// ownFlags are those that a program can set by itself; flagFixed are always set. A payload that jumps to the SYSCALL entry
+	// has others in R11 than the instruction would put there.
+	ownFlags  = 0x254dd5
+	flagFixed = 0x202
 )
 
 // run is a payload thread's life in the guest: enter, see what came out, serve it, until the thread is done. On the
@@ -83,6 +89,9 @@ func (t *Thread) prepare() {
 func (t *Thread) arrive(e unix.Errno) arrival {
 	run := t.v.Run
 	at := t.m.pad.Where(run.Regs.Rip)
+	if at.Place == guest.AtException && run.Sregs.CS.DPL == 3 {
+		at.Place = guest.AtUser // a jump of the payload's own to the stub, which has not faulted yet
+	}
 	if at.Place == guest.AtSysret && e == 0 && run.ExitReason == kvm.ExitIO {
 		at.Place = guest.AtSyscall // this host leaves RIP behind the OUT
 	}
@@ -97,6 +106,10 @@ func (t *Thread) arrive(e unix.Errno) arrival {
 		}
 		t.sysret, t.padRIP, t.padFlags = t.kernel, run.Regs.Rip, run.Regs.Rflags
 		t.fromSyscall()
+		if run.Regs.Rip >= usermem.Size { // a jump of the payload's own to the entry
+			t.vector, t.frame = vectorGP, guest.Frame{RIP: run.Regs.Rip}
+			return arrivedException
+		}
 		return arrivedHypercall
 	case guest.AtSysret:
 		t.kernel = true
@@ -119,7 +132,7 @@ func (t *Thread) fromSyscall() {
 	if t.stepping && !t.payloadTF {
 		r.R11 &^= flagTF
 	}
-	r.Rip, r.Rflags = r.Rcx, r.R11
+	r.Rip, r.Rflags = r.Rcx, r.R11&ownFlags|flagFixed
 	t.dirty |= kvm.SyncRegs
 }
 
@@ -148,11 +161,46 @@ func (t *Thread) arriveUser(e unix.Errno) arrival {
 	case kvm.ExitIntr:
 		return arrivedUser
 	case kvm.ExitIO, kvm.ExitHLT:
-		// An OUT or HLT of the payload's own where the host lets it through: #GP, as on Linux.
+		// An OUT, IN or HLT of the payload's own where the host lets it through: #GP, as on Linux.
+		if run.ExitReason == kvm.ExitIO {
+			t.undoIO()
+		}
 		t.vector, t.frame = vectorGP, guest.Frame{RIP: run.Regs.Rip}
 		return arrivedException
 	}
 	return arrivedOdd
+}
+
+// undoIO ends a port access of the payload's own and brings it back to before the instruction. KVM may have left half of it for
+// the next KVM_RUN, which would overwrite what is set until then (api.rst §5, KVM_EXIT_IO): that one happens here.
+func (t *Thread) undoIO() {
+	const out, wide = 1, 2
+	run := t.v.Run
+	regs, io := run.Regs, run.Exit[0]
+	run.DirtyRegs = 0
+	t.v.SetImmediateExit(true)
+	t.v.Enter()
+	t.v.SetImmediateExit(false)
+	run.Regs = regs
+	t.dirty |= kvm.SyncRegs
+	direction, size, port := byte(io), byte(io>>8), byte(io>>16)
+	var code [3]byte // what ends at RIP
+	if direction != out || usermem.CopyIn(code[:], regs.Rip-3) != 0 {
+		return // KVM has not moved on
+	}
+	length := uint64(0)
+	switch last := code[2]; {
+	case code[1]&^1 == 0xe6 && last == port:
+		length = 2
+	case last&^1 == 0xee || last&^1 == 0x6e:
+		length = 1
+	default:
+		return
+	}
+	if size == wide && code[2-length] == 0x66 {
+		length++
+	}
+	run.Regs.Rip -= length
 }
 
 // switchEntry corrects the guess about where SYSCALL enters. The first SYSCALL of the first thread proves or disproves it,

@@ -293,7 +293,7 @@ func TestDescriptorsOfTheMonitor(t *testing.T) {
 		{unix.SYS_UNLINKAT, []any{own, p, 0}}, {unix.SYS_SENDTO, []any{own, p, 4, 0, 0, 0}},
 		{unix.SYS_TIMERFD_SETTIME, []any{own, 0, p, 0}}, {unix.SYS_FGETXATTR, []any{own, p, p, 4}},
 		{unix.SYS_SPLICE, []any{own, 0, own, 0, 4, 0}}, {unix.SYS_INOTIFY_RM_WATCH, []any{own, 1}},
-		{unix.SYS_PIDFD_SEND_SIGNAL, []any{own, 0, 0, 0}}, {unix.SYS_SYNCFS, []any{own}},
+		{unix.SYS_PROCESS_MRELEASE, []any{own, 0, 0, 0}}, {unix.SYS_SYNCFS, []any{own}},
 	} {
 		if r := k.Do(c.nr, c.args...); r != hypercall.Err(unix.EBADF) {
 			t.Errorf("%s of a monitor's descriptor = %d", hypercall.Lookup(c.nr).Name, int64(r))

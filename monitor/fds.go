@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"kmdev/monitor/hostcall"
 
@@ -13,9 +14,12 @@ import (
 // fdTable keeps the monitor's own descriptors out of the payload's sight. Payload and monitor share one descriptor table,
 // and a payload's descriptors are the host's by number, so the monitor's live at and above bound: whatever number the
 // payload may use is below it, and as the host's soft RLIMIT_NOFILE is the payload's, the kernel hands none out above it.
+//
+// Where the hard limit can't be raised, the bound starts high and comes down as the monitor needs more, if the payload has
+// no descriptor there: see makeRoom.
 type fdTable struct {
+	bound atomic.Int64 // changes with mu held
 	mu    sync.Mutex
-	bound int         // never changes
 	limit unix.Rlimit // the payload's RLIMIT_NOFILE, as it was inherited or set; what is above bound can't be had
 }
 
@@ -25,13 +29,14 @@ func newFDTable() (*fdTable, error) {
 	if bound == 0 {
 		return nil, fmt.Errorf("no descriptors for the monitor above the payload's %d: raise the hard limit (ulimit -Hn)", l.Max)
 	}
-	t := &fdTable{bound: int(bound), limit: l}
+	t := &fdTable{limit: l}
+	t.bound.Store(int64(bound))
 	return t, t.apply()
 }
 
 // apply makes the payload's soft limit the host's. The hard limit stays wide enough for Relocate.
 func (t *fdTable) apply() error {
-	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(t.limit.Cur, uint64(t.bound)), Max: uint64(hostcall.FDEnd())})
+	return prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: min(t.limit.Cur, uint64(t.Bound())), Max: uint64(hostcall.FDEnd())})
 }
 
 // SetLimit is the payload's setrlimit(RLIMIT_NOFILE).
@@ -58,10 +63,10 @@ func prlimit(resource int, r *unix.Rlimit) error {
 
 // Relocate moves fd, which the monitor has just got, out of the payload's range and returns its new number.
 func (t *fdTable) Relocate(fd int) (int, error) {
-	if fd >= t.bound {
+	if fd >= t.Bound() {
 		return fd, nil
 	}
-	return t.move(fd, unix.F_DUPFD_CLOEXEC, t.bound)
+	return t.move(fd, unix.F_DUPFD_CLOEXEC, t.Bound())
 }
 
 func (t *fdTable) move(fd, how, from int) (int, error) {
@@ -71,7 +76,7 @@ func (t *fdTable) move(fd, how, from int) (int, error) {
 	if err := prlimit(unix.RLIMIT_NOFILE, &wide); err != nil {
 		return fd, fmt.Errorf("raising RLIMIT_NOFILE: %w", err)
 	}
-	n, err := unix.FcntlInt(uintptr(fd), how, from)
+	n, err := t.dup(fd, how, from)
 	if e := t.apply(); e != nil && err == nil {
 		err = e
 	}
@@ -82,6 +87,18 @@ func (t *fdTable) move(fd, how, from int) (int, error) {
 	return n, nil
 }
 
+// dup duplicates fd to the first free number from there on. Those that are kept have their own.
+func (t *fdTable) dup(fd, how, from int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), how, from)
+	if from >= keptBase() || err == nil && n < keptBase() || !t.makeRoom() {
+		return n, err
+	}
+	if err == nil {
+		unix.Close(n)
+	}
+	return unix.FcntlInt(uintptr(fd), how, t.Bound())
+}
+
 // keptRoom is how many descriptors at the end of the monitor's range are for those that outlive fork and execve: all others
 // of the range are closed by both.
 const keptRoom = 64
@@ -90,7 +107,11 @@ const keptRoom = 64
 func keptBase() int { return hostcall.FDEnd() - keptRoom }
 
 // clone is a vfork child's: its limit is its own.
-func (t *fdTable) clone() *fdTable { return &fdTable{bound: t.bound, limit: t.Limit()} }
+func (t *fdTable) clone() *fdTable {
+	c := &fdTable{limit: t.Limit()}
+	c.bound.Store(t.bound.Load())
+	return c
+}
 
 // Keep is Relocate for a descriptor that forked children and executed programs inherit. It is not close-on-exec: nothing but
 // a monitor is ever executed.
@@ -111,6 +132,50 @@ func dropOthers(list []int) {
 		}
 		from = max(from, fd+1)
 	}
+}
+
+// Bound is where the monitor's descriptors begin.
+func (t *fdTable) Bound() int { return int(t.bound.Load()) }
+
+// moreFDs is how many descriptors makeRoom takes from the payload at a time.
+const moreFDs = 256
+
+// most is how many descriptors the monitor may come to have.
+func (t *fdTable) most() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	low := t.Bound()
+	if spare := low - int(t.limit.Max/2); t.limit.Max <= uint64(hostcall.FDEnd()) && spare > 0 {
+		low -= spare / moreFDs * moreFDs
+	}
+	return hostcall.FDEnd() - low
+}
+
+// makeRoom lowers the bound where no more descriptors can be had above it. The limit comes down first, so that the kernel hands
+// out none there; if the payload has one already, nothing changes. t.mu is held, the limit on the host wide.
+func (t *fdTable) makeRoom() bool {
+	bound := t.Bound()
+	lower := bound - moreFDs
+	if t.limit.Max > uint64(hostcall.FDEnd()) || lower < int(t.limit.Max/2) {
+		return false
+	}
+	t.bound.Store(int64(lower))
+	if t.apply() == nil && !anyOpen(lower, bound) {
+		wide := unix.Rlimit{Cur: uint64(hostcall.FDEnd()), Max: uint64(hostcall.FDEnd())}
+		return prlimit(unix.RLIMIT_NOFILE, &wide) == nil
+	}
+	t.bound.Store(int64(bound))
+	return false
+}
+
+// anyOpen tells whether a descriptor of [from, to) is open.
+func anyOpen(from, to int) bool {
+	for fd := from; fd < to; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Limit is the payload's RLIMIT_NOFILE: its descriptors are below Cur.

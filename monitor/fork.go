@@ -75,6 +75,7 @@ func (t *Thread) fork(c *cloneArgs) uint64 {
 		m.log.Error("fork", "err", err)
 		return fail(unix.EAGAIN)
 	}
+	m.growTree()
 	in := m.inherit(t)
 	in.forked = true
 	in.child = childState{args: m.args, exe: m.exe, exeFD: m.exeFD, start: m.start, xsave: xsave, rseq: t.rseq,
@@ -94,7 +95,7 @@ func (t *Thread) fork(c *cloneArgs) uint64 {
 	child := &hostcall.Child{Clone: call.call(), Binary: m.selfFD,
 		VDSO: [2]uintptr{uintptr(ch.vdso.VvarStart), uintptr(ch.vdso.VdsoStart + ch.vdso.VdsoSize)}}
 	if c.flags&unix.CLONE_FILES == 0 {
-		child.Close = [][2]uint32{{uint32(hostcall.FDBound()), uint32(keptBase() - 1)}}
+		child.Close = [][2]uint32{{uint32(m.fds.Bound()), uint32(keptBase() - 1)}}
 	}
 	var pid uintptr
 	m.debug.freeze(func(hidden []hiddenByte) {
@@ -140,6 +141,8 @@ func (m *Machine) runForked(in *inheritance) error {
 	if err != nil {
 		return err
 	}
+	m.told = in.told
+	m.joinTree(in.tree)
 	t.load(&c.regs, c.fs, c.gs)
 	if err := t.v.SetXsave(c.xsave); err != nil {
 		return fmt.Errorf("vector state of a forked child: %w", err)

@@ -28,6 +28,7 @@ type Machine struct {
 	tables []byte
 	as     *memory.AddressSpace
 	fds    *fdTable
+	limits limits
 	log    *slog.Logger
 	opts   Options
 
@@ -41,6 +42,7 @@ type Machine struct {
 	floor   Floor
 	statsFD int
 	exeFD   int
+	told    bool            // the host knows where the payload's arguments are: tellHost
 	selfFD  int             // the monitor's own binary
 	vdso    loader.HostVDSO // of the monitor's own process; zero if it was not looked for or can't be used
 
@@ -61,8 +63,11 @@ type Machine struct {
 	order   []*Thread       // as created
 	running int             // threads alive; the last one to exit ends the process
 
-	noted      map[string]bool // Notef's formats
-	warned     map[uint64]bool // refused hypercalls that were logged
+	noted   map[string]bool            // Notef's formats
+	warned  map[uint64]bool            // refused hypercalls that were logged
+	joining sync.Mutex                 // TreeFD, JoinTree
+	tree    atomic.Pointer[membership] // nil: this process is alone
+
 	xstateOnce func() *cpu.XState
 
 	debug debugger
@@ -127,6 +132,7 @@ func New(o Options) (*Machine, error) {
 	}
 	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
+	m.limits.init()
 	if o.NoASLR {
 		m.personality.Store(addrNoRandomize)
 	}
@@ -217,7 +223,7 @@ func (m *Machine) makeVM() (err error) {
 	if m.vm.FD, err = m.fds.Relocate(m.vm.FD); err != nil {
 		return err
 	}
-	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1), hostcall.FDEnd()-hostcall.FDBound()-otherFDs)
+	m.maxVCPUs = min(guest.MaxVCPUs, max(m.host.Sys.Check(kvm.CapMaxVCPUs), 1), m.fds.most()-otherFDs)
 	return m.mapPad()
 }
 
@@ -225,8 +231,8 @@ func (m *Machine) makeSpace() (err error) {
 	m.as, err = memory.New(memory.Config{
 		Slots: m.vm, FirstSlot: firstAny, MaxSlots: m.host.Slots,
 		PhysBase: physBase, PhysBits: m.host.PhysBits, NoASLR: m.noRandomize(),
-		Relocate: m.fds.Relocate,
-		Tables:   m.tables, TablesGPA: kvm.FirstGPA + guest.Size,
+		Relocate: m.fds.Relocate, Limit: m.limits.soft,
+		Tables: m.tables, TablesGPA: kvm.FirstGPA + guest.Size,
 	})
 	if err != nil {
 		return err

@@ -106,6 +106,7 @@ func (m *Machine) exitGroup(t *Thread, status int) {
 	}
 	m.reportExit(t, status)
 	m.printStats()
+	m.leaveTree()
 	t.done = true
 	hostcall.Raw(unix.SYS_EXIT_GROUP, uintptr(status>>8&0xff), 0, 0, 0, 0, 0)
 }
@@ -119,6 +120,7 @@ func (m *Machine) die(sig unix.Signal) {
 	}
 	m.reportExit(nil, int(sig))
 	m.printStats()
+	m.leaveTree()
 	hostcall.ResetForDeath(int(sig))
 }
 
@@ -192,22 +194,6 @@ func (m *Machine) Threads() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.threads)
-}
-
-// Rlimit and SetRlimit are the payload's RLIMIT_NOFILE; the host's own is the same for the soft limit, and wider for the
-// hard one.
-func (m *Machine) Rlimit(resource int) (unix.Rlimit, bool) {
-	if resource != unix.RLIMIT_NOFILE {
-		return unix.Rlimit{}, false
-	}
-	return m.fds.Limit(), true
-}
-
-func (m *Machine) SetRlimit(resource int, l unix.Rlimit) unix.Errno {
-	if resource != unix.RLIMIT_NOFILE {
-		return unix.EINVAL
-	}
-	return m.fds.SetLimit(l)
 }
 
 func (m *Machine) OwnFD(fd int) (int, error) { return m.fds.Relocate(fd) }

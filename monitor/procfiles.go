@@ -1,123 +1,100 @@
 package monitor
 
 import (
-	"bytes"
-	"fmt"
 	"strconv"
 
-	"kmdev/monitor/confine"
 	"kmdev/monitor/hypercall"
-	"kmdev/monitor/memory"
-	"kmdev/monitor/signal"
+	"kmdev/monitor/procview"
 	"kmdev/monitor/usermem"
 )
 
-// procFile makes the payload's text of a file in /proc/self; host reads the host's.
-type procFile func(t *Thread, host func() []byte) []byte
+// procText makes the payload's text of a file in /proc/PID.
+type procText func(*procRequest) []byte
 
-// procFiles are the files that would show the monitor. All others of /proc/self are the host's own.
-var procFiles = map[string]procFile{
-	"maps":    func(t *Thread, _ func() []byte) []byte { return t.m.as.AppendMaps(nil) },
-	"auxv":    func(t *Thread, _ func() []byte) []byte { return t.m.start.Auxv() },
-	"cmdline": func(t *Thread, _ func() []byte) []byte { return t.m.strings(t.m.start.ArgStart, t.m.start.ArgEnd) },
-	"environ": func(t *Thread, _ func() []byte) []byte { return t.m.strings(t.m.start.EnvStart, t.m.start.EnvEnd) },
-	"smaps":   (*Thread).procSmaps,
-	"status":  (*Thread).procStatus,
+// procRequest is a payload thread that opens a file of /proc, of its own process or of a relative's.
+type procRequest struct {
+	t *Thread
+	*hypercall.ProcFile
+}
+
+// procTexts serve the rows of package sys's table that are so marked. One that gives nil is as on the host.
+var procTexts = map[string]procText{
+	"auxv":         (*procRequest).auxv,
+	"cmdline":      (*procRequest).cmdline,
+	"environ":      (*procRequest).environ,
+	"limits":       func(r *procRequest) []byte { return r.view().LimitsText(r.Host()) },
+	"maps":         (*procRequest).maps,
+	"numa_maps":    func(r *procRequest) []byte { return r.space().NumaMaps(r.Host()) },
+	"personality":  (*procRequest).personality,
+	"smaps":        func(r *procRequest) []byte { return r.space().Smaps(r.Host()) },
+	"smaps_rollup": func(r *procRequest) []byte { return r.space().Rollup(r.Host(), r.Read("smaps")) },
+	"stat":         func(r *procRequest) []byte { return r.view().Stat(r.Host()) },
+	"statm":        func(r *procRequest) []byte { return r.view().Statm(r.Host()) },
+	"status":       func(r *procRequest) []byte { return r.view().Status(r.Host()) },
+	"syscall":      func(*procRequest) []byte { return []byte("running\n") },
+	"wchan":        func(*procRequest) []byte { return []byte("0") },
 }
 
 // ProcFile is hypercall.Process's.
-func (m *Machine) ProcFile(t hypercall.Task, name string, host func() []byte) ([]byte, bool) {
-	f := procFiles[name]
-	if f == nil {
+func (m *Machine) ProcFile(t hypercall.Task, f *hypercall.ProcFile) ([]byte, bool) {
+	make := procTexts[f.Name]
+	if make == nil {
 		return nil, false
 	}
-	return f(t.(*Thread), host), true
+	text := make(&procRequest{t.(*Thread), f})
+	return text, text != nil
 }
 
-// strings reads the argument or environment area as it is now: programs write their title there.
-func (m *Machine) strings(start, end uint64) []byte {
+func (r *procRequest) auxv() []byte {
+	if r.Own {
+		return r.t.m.start.Auxv()
+	}
+	return nil
+}
+
+// cmdline and environ are the host's once it knows where the payload's are: then it also knows what a changed title means.
+func (r *procRequest) cmdline() []byte {
+	s := &r.t.m.start
+	return r.strings(s.ArgStart, s.ArgEnd)
+}
+
+func (r *procRequest) environ() []byte {
+	s := &r.t.m.start
+	return r.strings(s.EnvStart, s.EnvEnd)
+}
+
+func (r *procRequest) strings(start, end uint64) []byte {
+	if !r.Own || r.t.m.told {
+		return nil
+	}
 	b := make([]byte, end-start)
 	return b[:usermem.CopyInSome(b, start)]
 }
 
-// procStatus replaces the lines of status(5) that tell of the monitor's threads and of signals.
-func (t *Thread) procStatus(host func() []byte) []byte {
-	var caught, ignored signal.Set
-	for i, a := range t.m.actions.Table() {
-		switch a.Handler {
-		case signal.SigDfl:
-		case signal.SigIgn:
-			ignored = ignored.With(i + 1)
-		default:
-			caught = caught.With(i + 1)
-		}
+func (r *procRequest) personality() []byte {
+	if !r.Own {
+		return nil
 	}
-	fields := map[string]string{
-		"Threads": strconv.Itoa(t.m.Threads()),
-		"SigBlk":  fmt.Sprintf("%016x", uint64(t.sig.Blocked())),
-		"SigIgn":  fmt.Sprintf("%016x", uint64(ignored)),
-		"SigCgt":  fmt.Sprintf("%016x", uint64(caught)),
-
-		"Seccomp":         strconv.FormatUint(t.confined.Load().mode(), 10),
-		"Seccomp_filters": strconv.Itoa(t.confined.Load().chain().Len()),
-	}
-	if !confine.PayloadNoNewPrivs(true) {
-		fields["NoNewPrivs"] = "0"
-	}
-	var out []byte
-	for line := range bytes.Lines(host()) {
-		name, _, ok := bytes.Cut(line, []byte{':'})
-		if text, mine := fields[string(name)]; ok && mine {
-			line = fmt.Appendf(nil, "%s:\t%s\n", name, text)
-		}
-		out = append(out, line...)
-	}
-	return out
+	p := strconv.FormatUint(r.t.m.personality.Load(), 16)
+	return []byte("00000000"[min(len(p), 8):] + p + "\n")
 }
 
-// procSmaps keeps the host's blocks that lie in the window, under the payload's addresses, rights and names. The host may
-// have cut a VMA in more pieces than the payload knows, each with its own block.
-func (t *Thread) procSmaps(host func() []byte) []byte {
-	var out []byte
-	keep := false
-	for line := range bytes.Lines(host()) {
-		start, end, header := smapsHeader(line)
-		if !header {
-			if keep {
-				out = append(out, line...)
-			}
-			continue
-		}
-		if keep = start >= usermem.Window && end <= usermem.Window+usermem.Size; keep {
-			v, ok := t.m.as.Lookup(start - usermem.Window)
-			if keep = ok; keep {
-				out = appendPiece(out, v, start-usermem.Window, end-usermem.Window)
-			}
-		}
+func (r *procRequest) maps() []byte {
+	if r.Own {
+		return r.t.m.as.AppendMaps(nil)
 	}
-	return out
+	return r.space().Maps(r.Host())
 }
 
-// smapsHeader reads the "start-end …" line that begins a block.
-func smapsHeader(line []byte) (start, end uint64, ok bool) {
-	from, rest, ok := bytes.Cut(line, []byte{'-'})
-	if !ok {
-		return 0, 0, false
+// space is where the process's memory is in its host maps.
+func (r *procRequest) space() *procview.Space {
+	s := &procview.Space{Window: usermem.Window, Size: usermem.Size}
+	if r.Own {
+		r.t.m.as.Hidden(func(start, end uint64, exec bool, name string) {
+			s.Ranges = append(s.Ranges, procview.Range{Start: start, End: end, Exec: exec, Name: name})
+		})
+	} else {
+		s.Ranges = r.Relative.(*relative).ranges()
 	}
-	to, _, ok := bytes.Cut(rest, []byte{' '})
-	if !ok {
-		return 0, 0, false
-	}
-	start, e1 := strconv.ParseUint(string(from), 16, 64)
-	end, e2 := strconv.ParseUint(string(to), 16, 64)
-	return start, end, e1 == nil && e2 == nil
-}
-
-// appendPiece writes the maps line of the part [start, end) of v.
-func appendPiece(out []byte, v memory.VMA, start, end uint64) []byte {
-	if v.Flags&memory.File != 0 {
-		v.Offset += start - v.Start
-	}
-	v.Start, v.End = start, min(end, v.End)
-	return memory.AppendLine(out, &v)
+	return s
 }

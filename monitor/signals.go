@@ -28,7 +28,10 @@ func (m *Machine) hostMask(t *Thread) signal.Set {
 // syncMask tells KVM the thread's mask before an entry, where it must know. A signal that KVM wrongly leaves open costs one
 // KVM_RUN that returns at once (see settle); one that it wrongly blocks would never be seen.
 func (t *Thread) syncMask() {
-	t.block.SetBlocked(uint64(t.sig.Blocked()))
+	if blocked := uint64(t.sig.Blocked()); blocked != t.block.Blocked() {
+		t.block.SetBlocked(blocked)
+		t.publishBlocked(blocked)
+	}
 	mask := uint64(t.m.hostMask(t))
 	if t.v.maskSet && t.v.mask&^mask == 0 {
 		return

@@ -96,6 +96,10 @@ func (m *Machine) Run(channel int) error {
 		return err
 	}
 	m.start = start
+	m.tellHost()
+	if m.given != nil {
+		m.joinTree(m.given.tree)
+	}
 	setComm(m.program.Comm())
 	m.program.Close()
 	t, err := m.firstThread(m.inheritedSignals())

@@ -26,6 +26,9 @@ type inheritance struct {
 	opts        Options
 	host        Host
 	limit       unix.Rlimit
+	limits      [len(ownLimits)]unix.Rlimit
+	tree        int  // the tree's file; -1: there is none
+	told        bool // forked: the host knows where the payload's arguments are
 	actions     signal.Table
 	sig         signal.Snapshot
 	personality uint64
@@ -70,6 +73,11 @@ func (in *inheritance) write(w *handover.Writer) {
 	w.Int(h.Slots)
 	w.Int(h.PhysBits)
 	w.Uints(in.limit.Cur, in.limit.Max)
+	for _, l := range in.limits {
+		w.Uints(l.Cur, l.Max)
+	}
+	w.Int(in.tree)
+	w.Bool(in.told)
 	in.actions.Encode(w)
 	in.sig.Encode(w)
 	w.Uint(in.personality)
@@ -108,6 +116,10 @@ func (in *inheritance) read(r *handover.Reader) {
 	}
 	h.XCR0, h.PVM, h.Slots, h.PhysBits = r.Uint(), r.Bool(), r.Int(), r.Int()
 	in.limit = unix.Rlimit{Cur: r.Uint(), Max: r.Uint()}
+	for i := range in.limits {
+		in.limits[i] = unix.Rlimit{Cur: r.Uint(), Max: r.Uint()}
+	}
+	in.tree, in.told = r.Int(), r.Bool()
 	in.actions.Decode(r)
 	in.sig.Decode(r)
 	in.personality = r.Uint()
@@ -184,7 +196,8 @@ func (c *childState) read(r *handover.Reader) {
 
 // inherit is what this process leaves to the next monitor: to a child of thread t, or to the program that t executes.
 func (m *Machine) inherit(t *Thread) *inheritance {
-	in := &inheritance{opts: m.opts, host: *m.host, limit: m.fds.Limit(), actions: m.actions.Table(), sig: t.sig.Snapshot(),
+	in := &inheritance{opts: m.opts, host: *m.host, limit: m.fds.Limit(), limits: m.limits.list(), tree: m.treeFD(), told: m.told,
+		actions: m.actions.Table(), sig: t.sig.Snapshot(),
 		personality: m.personality.Load(), confined: t.confined.Load(), selfFD: m.selfFD, statsFD: m.statsFD}
 	return in
 }
@@ -211,7 +224,7 @@ func readConfinement(r *handover.Reader) *confinement {
 
 // kept are the descriptors that the inheritance names.
 func (in *inheritance) kept() []int {
-	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.program.Exec, in.program.Interp, in.child.exeFD, sys.ProcFD()}
+	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.program.Exec, in.program.Interp, in.child.exeFD, in.tree, sys.ProcFD()}
 	n := 0
 	for _, fd := range list {
 		if fd >= keptBase() && fd < hostcall.FDEnd() {

@@ -38,6 +38,7 @@ func (t *Thread) rtSigaction(a *[6]uint64) uint64 {
 		if err := hostcall.SetDisposition(sig, act.Handler == signal.SigIgn, act.Flags); err != nil {
 			t.m.log.Warn("disposition on the host", "signal", sig, "err", err)
 		}
+		t.m.publish()
 	}
 	return fail(e)
 }

@@ -110,6 +110,7 @@ func (t *Thread) enroll(parent *Thread) {
 	m.running++
 	threads := len(m.order)
 	m.mu.Unlock()
+	m.publishThreads()
 	if threads > 1 {
 		growProcs(threads)
 	} else {
@@ -153,6 +154,7 @@ func (t *Thread) exit(status int) {
 	if last {
 		m.exitGroup(t, status) // the last one's is the process's, since Linux 6.0; before it was the leader's
 	}
+	m.publishThreads()
 	// Whoever waits for the thread may look for it in /proc then.
 	if t.clearTID != 0 && usermem.WriteUint32(t.clearTID, 0) == 0 {
 		t.wake(t.clearTID)
@@ -196,7 +198,7 @@ func (t *Thread) IgnoredMask() uint64 { return uint64(t.m.ignored()) }
 func (t *Thread) Scratch() *hypercall.Scratch               { return t.scratch }
 func (t *Thread) Pid() int                                  { return t.m.pid }
 func (t *Thread) Tid() int                                  { return t.tid }
-func (t *Thread) FDLimit() int                              { return t.m.fds.bound }
+func (t *Thread) FDLimit() int                              { return t.m.fds.Bound() }
 func (t *Thread) Process() hypercall.Process                { return t.m }
 func (t *Thread) SetRestart(fn func(hypercall.Task) uint64) { t.restart = fn }
 

@@ -26,6 +26,7 @@ func (t *Thread) vfork(c *cloneArgs) uint64 {
 	regs, fs, gs := t.v.Run.Regs, t.v.Run.Sregs.FS.Base, t.v.Run.Sregs.GS.Base
 	// What the child opened for the monitor would be lost with it.
 	sys.OpenProc(t)
+	m.growTree()
 	m.as.OpenMem()
 	m.debug.hide(m.as)
 	vf := &hostcall.Vfork{}
@@ -82,6 +83,11 @@ func (m *Machine) vforkChild(vf *hostcall.Vfork, c *cloneArgs) *Machine {
 		host: m.host, vm: m.vm, pad: m.pad, as: m.as, log: m.log, opts: m.opts, fds: m.fds.clone(),
 		actions: m.actions, start: m.start, args: m.args, exe: m.exe, exeFD: m.exeFD, selfFD: m.selfFD, statsFD: m.statsFD,
 		ownTSC: m.ownTSC, xstateOnce: m.xstateOnce, threads: map[int]*Thread{}, vfork: vf,
+	}
+	child.limits.adopt(m.limits.list())
+	child.told = m.told
+	if t := m.tree.Load(); t != nil {
+		child.tree.Store(&membership{file: t.file}) // it says nothing of itself until it executes a program
 	}
 	child.personality.Store(m.personality.Load())
 	if c.flags&unix.CLONE_SIGHAND == 0 {

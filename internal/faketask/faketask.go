@@ -44,6 +44,7 @@ type Process struct {
 	ExeFile    int
 	Files      map[string]string // what ProcFile gives
 	NameChange func(*unix.Utsname)
+	Relatives  map[int]hypercall.Relative
 
 	mu      sync.Mutex
 	threads map[int]bool

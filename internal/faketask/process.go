@@ -51,10 +51,10 @@ func (p *Process) Uname(u *unix.Utsname) {
 	}
 }
 
-func (p *Process) ProcFile(_ hypercall.Task, name string, host func() []byte) ([]byte, bool) {
-	text, ok := p.Files[name]
+func (p *Process) ProcFile(_ hypercall.Task, f *hypercall.ProcFile) ([]byte, bool) {
+	text, ok := p.Files[f.Name]
 	if ok && text == "" {
-		return append([]byte("seen: "), host()...), true
+		return append([]byte("seen: "), f.Host()...), true
 	}
 	return []byte(text), ok
 }
@@ -82,6 +82,13 @@ func (p *Process) KeepFD(fd int) (int, error) { return p.OwnFD(fd) }
 func (p *Process) Madvise(gva, size, behavior uint64) uint64 {
 	_, _, e := unix.Syscall(unix.SYS_MADVISE, hypercall.Pointer(gva, size), uintptr(size), uintptr(behavior))
 	return hypercall.Err(e)
+}
+
+func (p *Process) Relative(pid int, start func() uint64) hypercall.Relative {
+	if r := p.Relatives[pid]; r != nil && start() != 0 {
+		return r
+	}
+	return nil
 }
 
 // OwnFD moves a descriptor to bound or above.

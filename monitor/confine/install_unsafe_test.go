@@ -69,7 +69,7 @@ var attempts = []attempt{
 	{"perf_event_open", call(unix.SYS_PERF_EVENT_OPEN, 0, 0, 0, 0, 0, 0), true},
 	{"init_module", call(unix.SYS_INIT_MODULE, 0, 0, 0, 0, 0, 0), true},
 	{"second filter", call(unix.SYS_PRCTL, unix.PR_SET_SECCOMP, 2, 0, 0, 0, 0), true},
-	{"prctl PR_SET_MM", call(unix.SYS_PRCTL, unix.PR_SET_MM, 1, 0, 0, 0, 0), true},
+	{"prctl PR_SET_SYSCALL_USER_DISPATCH", call(unix.SYS_PRCTL, unix.PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0, 0), true},
 	{"prctl PR_SET_SYSCALL_USER_DISPATCH", call(unix.SYS_PRCTL, unix.PR_SET_SYSCALL_USER_DISPATCH, 1, 0, 0, 0, 0), true},
 	{"ioctl, a request of KVM's that kmdev makes", func() error { return expect(unix.SYS_IOCTL, unix.EBADF, nowhere, uintptr(kvm.Requests()[0])) }, false},
 	{"ioctl, one that it does not make", call(unix.SYS_IOCTL, nowhere, kvm.RequestType|0x60 /* KVM_CREATE_IRQCHIP */, 0, 0, 0, 0), true},

@@ -136,6 +136,9 @@ func (b *Block) Abandon() {
 	arena.free = append(arena.free, b)
 }
 
+// Blocked is what SetBlocked noted last. Called by any thread.
+func (b *Block) Blocked() uint64 { return atomic.LoadUint64(&b.blocked) }
+
 // Free ends the thread's being a payload thread. Called by that thread, after which b is no longer its. Signals that
 // are pending for the thread are lost when it ends, as on Linux.
 func (b *Block) Free() {

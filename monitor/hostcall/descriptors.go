@@ -12,8 +12,8 @@ func roomForDescriptors()
 // each. It is 0 if the entry could not find out.
 func FDBound() int { return int(fdBound) }
 
-// FDEnd is where the monitor's descriptors end: 4,160 of them, or as many as a low hard limit that can't be raised
-// leaves, at worst half.
+// FDEnd is where the monitor's descriptors end: 4,160 of them, or 256 if the hard limit is too low for both and can't be
+// raised, at worst half of it.
 func FDEnd() int { return int(fdEnd) }
 
 // InheritedClosed tells which of descriptors 0, 1 and 2 were closed when this process was started (bit N). An eventfd

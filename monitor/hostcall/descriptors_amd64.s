@@ -9,6 +9,7 @@
 #define RLIMIT_NOFILE 7
 #define ROOMY         32768
 #define RESERVE       4160
+#define RESERVE_FEW   256
 
 // roomForDescriptors decides which descriptors are the monitor's (fdBound and above) and makes the kernel grow the
 // descriptor table to hold them all. It is part of the entry: later, with threads that share the table, growing it
@@ -71,13 +72,13 @@ raise:
 	TESTQ AX, AX
 	JZ   grow
 
-	// Not allowed: the payload gets less than its hard limit, at worst half of it.
+	// Not allowed: the payload gets less than its hard limit, at worst half of it. The monitor takes more when it needs them.
 	MOVQ R9, R13
 	MOVQ R9, R12
 	SHRQ $1, R12
-	CMPQ R12, $RESERVE
+	CMPQ R12, $RESERVE_FEW
 	JLS  share
-	MOVQ $RESERVE, R12
+	MOVQ $RESERVE_FEW, R12
 
 share:
 	NEGQ R12

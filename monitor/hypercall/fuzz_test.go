@@ -14,7 +14,7 @@ import (
 // harmless are calls that change nothing outside the memory they are given,
 // whatever their arguments.
 var harmless = []int{
-	unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_READV, unix.SYS_PREADV, unix.SYS_PREADV2, unix.SYS_FSTAT, unix.SYS_LSTAT,
+	unix.SYS_READ, unix.SYS_PREAD64, unix.SYS_READV, unix.SYS_PREADV, unix.SYS_PREADV2, unix.SYS_FSTAT, unix.SYS_MKDIR,
 	unix.SYS_GETCWD, unix.SYS_FSTATFS, unix.SYS_LLISTXATTR, unix.SYS_LGETXATTR, unix.SYS_FLISTXATTR, unix.SYS_FGETXATTR,
 	unix.SYS_CLOCK_GETTIME, unix.SYS_CLOCK_GETRES, unix.SYS_GETTIMEOFDAY, unix.SYS_TIMES, unix.SYS_TIME,
 	unix.SYS_GETRUSAGE, unix.SYS_SYSINFO, unix.SYS_GETITIMER, unix.SYS_CAPGET, unix.SYS_GETGROUPS, unix.SYS_GETRESUID,

@@ -64,11 +64,15 @@ type Process interface {
 	// Uname changes the host's fields to what the payload sees.
 	Uname(*unix.Utsname)
 
-	// ProcFile is the content of the payload's /proc/self/NAME, for names
-	// that describe its address space or state: maps, smaps, cmdline, environ,
-	// auxv … host is what the host's file says. ok is false for files that
-	// need no rewriting.
-	ProcFile(t Task, name string, host func() []byte) (text []byte, ok bool)
+	// ProcFile is the content of a file in /proc/PID as the payload sees it,
+	// for the names that package sys asks for. ok is false if it is as on the
+	// host.
+	ProcFile(t Task, f *ProcFile) (text []byte, ok bool)
+
+	// Relative is another payload process of the same tree, by its pid here;
+	// nil if pid is none. start reads when that process began (field 22 of its
+	// stat).
+	Relative(pid int, start func() uint64) Relative
 
 	// MapAnonymous maps zeroed memory that the payload may read, wherever there is
 	// room for size bytes, and returns its payload address or -errno. Unmap takes
@@ -87,6 +91,28 @@ type Process interface {
 	// Notef writes a line to the monitor's log, the first time only for each
 	// format.
 	Notef(format string, args ...any)
+}
+
+// ProcFile is a file of a process or thread in /proc that a payload opens.
+type ProcFile struct {
+	Name     string   // maps, stat …
+	Own      bool     // it is the payload's own process
+	Pid, Tid int      // Tid: of the thread in …/task/TID, else Pid
+	Relative Relative // if not Own
+	// Host is the host's text of the file; Read that of another file of the
+	// same thread, or nil; Open opens one for reading. MaxFD is the highest
+	// descriptor that the payload has open, -1 if that can't be known.
+	Host  func() []byte
+	Read  func(name string) []byte
+	Open  func(name string) (fd int, err error)
+	MaxFD func() int
+}
+
+// Relative is what a process of the tree tells the others about itself.
+type Relative interface {
+	ExeFD() int // descriptor of its executable, among its monitor's; -1: none
+	FDLimit() int
+	HasThread(tid int) bool
 }
 
 // Handler serves one call: a holds the payload's six argument registers, which

@@ -109,6 +109,7 @@ func (as *AddressSpace) expand(r *remap, v *VMA) (uint64, unix.Errno) {
 		as.account(v, 1)
 		as.vmas.touched(as.vmas.seek(r.old))
 		as.vmas.merge(end, v.End)
+		as.watched()
 		return r.old, 0
 	}
 	if r.flags&unix.MREMAP_MAYMOVE == 0 {

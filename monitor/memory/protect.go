@@ -99,6 +99,7 @@ func (as *AddressSpace) protect(v *VMA, start, end uint64, prot uint32) unix.Err
 	as.account(v, -1)
 	v.Prot = prot
 	as.account(v, 1)
+	as.watched()
 	as.eagerProtect(v, start, end)
 	return 0
 }

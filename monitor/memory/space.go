@@ -58,7 +58,11 @@ type AddressSpace struct {
 	nursery nursery
 	stats   Stats
 
+	watch         func() // WatchHidden's
+	hiddenChanged bool   // memory that it is about has come or gone
+
 	total   uint64 // bytes mapped (RLIMIT_AS)
+	peak    uint64 // the most that total has been
 	growing int    // VMAs ever made that grow down
 	data    uint64 // bytes of private writable memory (RLIMIT_DATA)
 	future  Flags  // what mlockall(MCL_FUTURE) gives each new VMA
@@ -197,6 +201,10 @@ func (as *AddressSpace) Generation() uint64 { return as.generation.Load() }
 func (as *AddressSpace) account(v *VMA, sign int64) {
 	n := uint64(sign) * v.size()
 	as.total += n
+	as.peak = max(as.peak, as.total)
+	if v.Prot&unix.PROT_EXEC != 0 || v.Flags&Special != 0 {
+		as.hiddenChanged = true
+	}
 	if v.accountable() {
 		as.data += n
 	}
@@ -230,6 +238,7 @@ func (as *AddressSpace) replace(start, end uint64, v *VMA) {
 		as.account(v, 1)
 		as.vmas.merge(start, end)
 	}
+	as.watched()
 }
 
 // update gives the VMAs of [start, end) new properties, which f sets.
@@ -242,6 +251,7 @@ func (as *AddressSpace) update(start, end uint64, f func(*VMA)) {
 		as.account(v, 1)
 	}
 	as.vmas.merge(start, end)
+	as.watched()
 }
 
 // cuts tells how many more VMAs cutting at start and end would make.

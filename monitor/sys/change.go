@@ -78,7 +78,7 @@ func (l look) guard(t task, a args, h *[6]uintptr) unix.Errno {
 
 // follows tells whether the call follows a link at the end of its path.
 func (l look) follows(a args) bool {
-	return l.flags < 0 || a[l.flags]&unix.AT_SYMLINK_NOFOLLOW == 0
+	return !l.nofollow && (l.flags < 0 || a[l.flags]&unix.AT_SYMLINK_NOFOLLOW == 0)
 }
 
 // viaMagic tells whether the kernel would go through a magic link, or through

@@ -62,17 +62,21 @@ func hiddenEntries(t task, fd uint64) func(n int) bool {
 		return nil
 	}
 	ref := proc.refer(t, rel, trusted)
-	if !ref.own && (ref.pid == 0 || !proc.monitor(ref.pid)) || len(ref.tail) != 1 {
+	if ref.pid == 0 || len(ref.tail) != 1 || !ref.own && ref.rel == nil && !proc.monitor(ref.pid) {
 		return nil
 	}
 	switch ref.tail[0] {
 	case "fd", "fdinfo":
-		limit := t.FDLimit()
+		limit := ref.fdLimit(t)
 		return func(n int) bool { return n >= limit }
 	case "task":
-		if ref.own {
-			return func(n int) bool { return !t.Process().HasThread(n) }
+		return func(n int) bool {
+			of := ref
+			of.tid = n
+			return !proc.hasThread(t, &of)
 		}
+	case "map_files":
+		return func(int) bool { return true }
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ func readlink(t task, dfd, path, buf, size uint64) uint64 {
 	proc := procfs(t)
 	if x := onProcLink(t, proc, dfd, path); x != nil {
 		if isOwnExe(proc, x, path) {
-			return giveLink(exeTarget(t, proc), buf, size)
+			target, _ := exeTarget(t, proc, &procRef{own: true})
+			return giveLink(target, buf, size)
 		}
 		return readProcLink(t, proc, dfd, path, buf, size)
 	}
@@ -113,20 +114,29 @@ func linkTarget(t task, proc *procMount, fd int) (string, unix.Errno) {
 	if e := proc.allowed(t, ref); e != 0 {
 		return "", e
 	}
-	if ref.own && len(ref.tail) == 1 && ref.tail[0] == "exe" {
-		return exeTarget(t, proc), 0
+	if ref.shown("exe") {
+		return exeTarget(t, proc, &ref)
 	}
 	target, err := readlinkat(fd, "")
 	return target, errnoOf0(err)
 }
 
-// exeTarget is what /proc/self/exe says: the path as the kernel knows it now,
+// shown tells whether a reference is to the entry of that name of a payload's,
+// this or a relative.
+func (r *procRef) shown(name string) bool {
+	return (r.own || r.rel != nil) && len(r.tail) == 1 && r.tail[0] == name
+}
+
+// exeTarget is what /proc/PID/exe says: the path as the kernel knows it now,
 // with " (deleted)" if it is.
-func exeTarget(t task, proc *procMount) string {
-	if dir, name := exePlace(t, proc); name != "" {
-		if target, err := readlinkat(dir, name); err == nil {
-			return target
-		}
+func exeTarget(t task, proc *procMount, ref *procRef) (string, unix.Errno) {
+	dir, name := exePlace(t, proc, ref)
+	if name == "" {
+		return t.Process().Exe(), 0
 	}
-	return t.Process().Exe()
+	target, err := readlinkat(dir, name)
+	if err != nil && ref.own {
+		return t.Process().Exe(), 0
+	}
+	return target, errnoOf0(err)
 }

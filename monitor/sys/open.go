@@ -1,6 +1,8 @@
 package sys
 
 import (
+	"strconv"
+
 	"golang.org/x/sys/unix"
 
 	"kmdev/monitor/hypercall"
@@ -119,8 +121,8 @@ func openMagic(t task, proc *procMount, dfd, path uint64, h how) uint64 {
 		return fail(e)
 	}
 	dir, last := at.dir, at.name
-	if at.magic && at.ref.own && at.ref.tail[0] == "exe" {
-		if dir, last = exePlace(t, proc); last == "" {
+	if at.magic && at.ref.shown("exe") {
+		if dir, last = exePlace(t, proc, &at.ref); last == "" {
 			return fail(unix.ENOENT)
 		}
 		last += at.slash()
@@ -132,14 +134,26 @@ func openMagic(t task, proc *procMount, dfd, path uint64, h how) uint64 {
 	return opened(t, proc, sleep(t, unix.SYS_OPENAT2, uintptr(dir), s.Host(), putHow(t, h), sizeHow, 0, 0), h)
 }
 
-// exePlace is where the payload's executable is reached through the monitor's
+// exePlace is where a payload's executable is reached through its monitor's
 // descriptor of it, whatever has become of its path.
-func exePlace(t task, proc *procMount) (dir int, name string) {
-	fd := t.Process().ExeFD()
-	if fd < 0 {
+func exePlace(t task, proc *procMount, ref *procRef) (dir int, name string) {
+	fd := ref.exeFD(t)
+	switch {
+	case fd < 0:
 		return -1, ""
+	case ref.rel != nil:
+		return proc.fd, ref.dir() + "/fd/" + strconv.Itoa(fd)
 	}
 	return proc.fd, fdPath(fd)
+}
+
+// exeFD is the descriptor of the executable of a reference's process, among its
+// monitor's.
+func (r *procRef) exeFD(t task) int {
+	if r.rel != nil {
+		return r.rel.ExeFD()
+	}
+	return t.Process().ExeFD()
 }
 
 // kvmDevice is /dev/kvm.
@@ -173,7 +187,7 @@ func opened(t task, proc *procMount, r uint64, h how) uint64 {
 }
 
 func openedProc(t task, proc *procMount, fd int, x *unix.Statx_t, h how) uint64 {
-	if isDir(x) || h.flags&unix.O_PATH != 0 {
+	if h.flags&unix.O_PATH != 0 {
 		return uint64(fd) // what is opened from it comes by here again
 	}
 	rel, trusted, ok := proc.path(fd)
@@ -186,38 +200,14 @@ func openedProc(t task, proc *procMount, fd int, x *unix.Statx_t, h how) uint64 
 		closeFD(fd)
 		return fail(e)
 	}
-	if !ref.mine() || len(ref.tail) != 1 {
+	if !ref.known() || len(ref.tail) != 1 {
 		return uint64(fd)
 	}
-	if ref.tail[0] == "mem" {
-		return mem.open(t, proc, fd, h)
-	}
-	if h.flags&unix.O_ACCMODE == unix.O_WRONLY {
-		return uint64(fd)
-	}
-	return procText(t, proc, fd, ref.tail[0], h)
-}
-
-// procText puts the payload's view in place of a file of /proc/self, if there
-// is one: a snapshot, under the same descriptor.
-func procText(t task, proc *procMount, fd int, name string, h how) uint64 {
-	host := func() []byte {
-		text, _ := readAll(fd)
-		unix.Seek(fd, 0, unix.SEEK_SET)
-		return text
-	}
-	text, ok := t.Process().ProcFile(t, name, host)
-	if !ok {
-		return uint64(fd)
-	}
-	snap, e := snapshot(proc, name, text)
-	if e == 0 {
-		e = errnoOf0(unix.Dup3(snap, fd, int(h.flags&unix.O_CLOEXEC)))
-		closeFD(snap)
-	}
-	if e != 0 {
-		closeFD(fd)
-		return fail(e)
+	switch kind, _ := kindOf(ref.tail[0]); {
+	case kind == procWindow:
+		return windows.open(t, proc, fd, &ref, h)
+	case kind == procText && h.flags&unix.O_ACCMODE != unix.O_WRONLY:
+		return procOpenText(t, proc, fd, &ref, h)
 	}
 	return uint64(fd)
 }

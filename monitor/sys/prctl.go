@@ -136,7 +136,8 @@ func prctlGetAuxv(t task, a args) uint64 {
 	if a[3] != 0 || a[4] != 0 {
 		return fail(unix.EINVAL)
 	}
-	text, ok := t.Process().ProcFile(t, "auxv", func() []byte { return nil })
+	text, ok := t.Process().ProcFile(t, &hypercall.ProcFile{Name: "auxv", Own: true, Pid: t.Pid(), Tid: t.Tid(),
+		Host: func() []byte { return nil }})
 	if !ok {
 		return fail(unix.EINVAL)
 	}

@@ -3,6 +3,7 @@ package sys
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -118,17 +119,17 @@ func TestMonitorFiles(t *testing.T) {
 	k := newTask(t)
 	own := secret(t, k)
 	for file, e := range map[string]unix.Errno{
-		"pagemap": unix.EACCES, "clear_refs": unix.EACCES, "syscall": unix.EACCES,
+		"stack": unix.EACCES, "map_files": unix.EACCES,
 		fmt.Sprintf("fd/%d", own): unix.ENOENT, fmt.Sprintf("fdinfo/%d", own): unix.ENOENT,
 	} {
 		for name, path := range ways(t, k, file) {
 			p := k.Str(path)
-			flags := unix.O_RDWR
-			if strings.HasPrefix(file, "fdinfo") || file == "syscall" || file == "pagemap" {
-				flags = unix.O_RDONLY
+			if file == "map_files" && strings.Contains(path, "thread") || strings.Contains(path, "/task/") && file == "map_files" {
+				continue // threads have none
 			}
-			if file == "clear_refs" {
-				flags = unix.O_WRONLY
+			flags := unix.O_RDONLY
+			if strings.HasPrefix(file, "fd/") {
+				flags = unix.O_RDWR
 			}
 			wantErr(t, name+": open "+file, k.Do(unix.SYS_OPEN, p, flags, 0), e)
 			wantErr(t, name+": openat2 "+file, k.Do(unix.SYS_OPENAT2, unix.AT_FDCWD, p, k.Put(append([]byte{byte(flags)}, make([]byte, 23)...)), 24), e)
@@ -174,13 +175,13 @@ func TestMonitorFilesByDirectory(t *testing.T) {
 	own := secret(t, k)
 	self := k.FD(k.Do(unix.SYS_OPEN, k.Str("/proc/self"), unix.O_DIRECTORY, 0))
 	fds := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("fd"), unix.O_PATH, 0))
-	wantErr(t, "openat pagemap", k.Do(unix.SYS_OPENAT, self, k.Str("pagemap"), unix.O_RDONLY, 0), unix.EACCES)
+	wantErr(t, "openat stack", k.Do(unix.SYS_OPENAT, self, k.Str("stack"), unix.O_RDONLY, 0), unix.EACCES)
 	n := k.Str(fmt.Sprint(own))
 	wantErr(t, "openat fd", k.Do(unix.SYS_OPENAT, fds, n, unix.O_RDWR, 0), unix.ENOENT)
 	wantErr(t, "readlinkat fd", k.Do(unix.SYS_READLINKAT, fds, n, k.Map(1), 100), unix.ENOENT)
 	// An O_PATH descriptor of the file itself can be had; opening it can't.
-	pm := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("pagemap"), unix.O_PATH, 0))
-	wantErr(t, "open an O_PATH of pagemap", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("/proc/self/fd/%d", pm)), unix.O_RDONLY, 0), unix.EACCES)
+	pm := k.FD(k.Do(unix.SYS_OPENAT, self, k.Str("stack"), unix.O_PATH, 0))
+	wantErr(t, "open an O_PATH of stack", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("/proc/self/fd/%d", pm)), unix.O_RDONLY, 0), unix.EACCES)
 	// One of the link, too.
 	link := k.FD(k.Do(unix.SYS_OPENAT, fds, n, unix.O_PATH|unix.O_NOFOLLOW, 0))
 	wantErr(t, "readlinkat of an O_PATH of the link", k.Do(unix.SYS_READLINKAT, link, k.Str(""), k.Map(1), 100), unix.ENOENT)
@@ -226,7 +227,7 @@ func TestMonitorFilesByMount(t *testing.T) {
 		return target
 	}
 	pid := fmt.Sprintf("/proc/%d", os.Getpid())
-	wantErr(t, "bound pagemap", k.Do(unix.SYS_OPEN, k.Str(mount(pid+"/pagemap", "innocent name")), unix.O_RDONLY, 0), unix.EACCES)
+	wantErr(t, "bound stack", k.Do(unix.SYS_OPEN, k.Str(mount(pid+"/stack", "innocent name")), unix.O_RDONLY, 0), unix.EACCES)
 	checkMemory(t, k, "bound mem", mount(pid+"/mem", "another name"))
 	fds := mount(pid+"/fd", "numbers")
 	wantErr(t, "bound fd", k.Do(unix.SYS_OPEN, k.Str(fmt.Sprintf("%s/%d", fds, own)), unix.O_RDWR, 0), unix.ENOENT)
@@ -313,6 +314,115 @@ func checkMemory(t *testing.T, k *faketask.Task, name, path string) {
 	}
 }
 
+// TestPagemap compares with the real file, where the window is.
+func TestPagemap(t *testing.T) {
+	k := newTask(t)
+	real, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer real.Close()
+	p := k.Put([]byte("present"))
+	fd := k.FD(k.Do(unix.SYS_OPEN, k.Str("/proc/self/pagemap"), unix.O_RDONLY, 0))
+	buf := k.Map(1)
+	want(t, "pread64", k.Do(unix.SYS_PREAD64, fd, buf, 16, uint64(p)/page*8), 16)
+	entries := make([]byte, 16)
+	if _, err := real.ReadAt(entries, int64((usermem.Window+uint64(p))/page*8)); err != nil {
+		t.Fatal(err)
+	}
+	if got := k.Read(buf, 16); string(got) != string(entries) || le64(got)>>63 != 1 {
+		t.Errorf("entries are %#x, want %#x", got, entries)
+	}
+	want(t, "pread64 beyond the window", k.Do(unix.SYS_PREAD64, fd, buf, 8, usermem.Size/page*8), 0)
+	wantErr(t, "write", k.Do(unix.SYS_PWRITE64, fd, buf, 8, 0), unix.EBADF)
+}
+
+// TestProcRows: whatever this host's kernel has in a process's directory has been judged.
+func TestProcRows(t *testing.T) {
+	for _, dir := range []string{"/proc/self", fmt.Sprintf("/proc/self/task/%d", unix.Gettid())} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if !slices.ContainsFunc(procRows, func(r procRow) bool { return r.name == e.Name() }) {
+				t.Errorf("%s/%s has no row in procRows: judge it", dir, e.Name())
+			}
+		}
+	}
+	seen := map[string]bool{}
+	for _, r := range procRows {
+		if seen[r.name] || r.why == "" || (r.kind == procRefused) != (r.errno != 0) {
+			t.Errorf("row %+v: twice, without a reason, or refused without an errno", r)
+		}
+		seen[r.name] = true
+	}
+}
+
+// relative is a process of the tree for tests.
+type relative struct{ exe, limit, tid int }
+
+func (r relative) ExeFD() int             { return r.exe }
+func (r relative) FDLimit() int           { return r.limit }
+func (r relative) HasThread(tid int) bool { return tid == r.tid }
+
+// TestRelative looks at another process of the tree: one that sleeps, with a descriptor that its monitor has for itself.
+func TestRelative(t *testing.T) {
+	k := newTask(t)
+	secret, err := os.Open(tempFile(t, "its program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer secret.Close()
+	c := exec.Command("sleep", "1000")
+	c.ExtraFiles = []*os.File{nil, nil, nil, secret} // 6
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { c.Process.Kill(); c.Wait() }()
+	pid := c.Process.Pid
+	k.Proc.Relatives = map[int]hypercall.Relative{pid: relative{exe: 6, limit: 6, tid: pid}}
+	k.Proc.Files = map[string]string{"maps": "its maps"}
+	file := func(name string) gva { return k.Str(fmt.Sprintf("/proc/%d/%s", pid, name)) }
+
+	buf := k.Map(1)
+	n := k.Do(unix.SYS_READLINK, file("exe"), buf, 4096)
+	if got := string(k.Read(buf, int(n))); got != secret.Name() {
+		t.Errorf("exe is %q, want %q", got, secret.Name())
+	}
+	if text := readFD(t, k.FD(k.Do(unix.SYS_OPEN, file("exe"), 0, 0))); text != "its program" {
+		t.Errorf("exe reads %q", text)
+	}
+	if text := readFD(t, k.FD(k.Do(unix.SYS_OPEN, file("maps"), 0, 0))); text != "its maps" {
+		t.Errorf("maps reads %q", text)
+	}
+	if text := readFD(t, k.FD(k.Do(unix.SYS_OPEN, file(fmt.Sprintf("task/%d/maps", pid)), 0, 0))); text != "its maps" {
+		t.Errorf("the thread's maps reads %q", text)
+	}
+	k.FD(k.Do(unix.SYS_OPEN, file("fd/1"), unix.O_PATH, 0))
+	wantErr(t, "its monitor's descriptor", k.Do(unix.SYS_OPEN, file("fd/6"), 0, 0), unix.ENOENT)
+	wantErr(t, "readlink of that", k.Do(unix.SYS_READLINK, file("fd/6"), buf, 100), unix.ENOENT)
+	wantErr(t, "map_files", k.Do(unix.SYS_OPEN, file("map_files"), unix.O_DIRECTORY, 0), unix.EACCES)
+	fds := k.FD(k.Do(unix.SYS_OPEN, file("fd"), unix.O_DIRECTORY, 0))
+	if names := list(t, k, unix.SYS_GETDENTS64, 19, fds, 4096); slices.Contains(names, "6") || !slices.Contains(names, "1") {
+		t.Errorf("its descriptors are %v", names)
+	}
+	// Of its memory, what is in the window can be seen.
+	mem := k.FD(k.Do(unix.SYS_OPEN, file("mem"), unix.O_RDWR, 0))
+	wantErr(t, "its own memory", k.Do(unix.SYS_PREAD64, mem, buf, 8, mapped(t, pid)), unix.EIO)
+}
+
+// mapped is an address that a process has mapped.
+func mapped(t *testing.T, pid int) (at uint64) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Sscanf(string(text), "%x-", &at)
+	return at
+}
+
 func TestOwnDescriptorsStayOpenable(t *testing.T) {
 	k := newTask(t)
 	k.Proc.Files = map[string]string{"maps": "my maps"}
@@ -396,7 +506,7 @@ func TestListings(t *testing.T) {
 		t.Errorf("getdents: %v", names)
 	}
 	tasks := k.FD(k.Do(unix.SYS_OPEN, k.Str("/proc/self/task"), unix.O_DIRECTORY, 0))
-	if names := list(t, k, unix.SYS_GETDENTS64, 19, tasks, 32768); !slices.Equal(names, []string{".", "..", fmt.Sprint(k.Tid())}) {
+	if names := list(t, k, unix.SYS_GETDENTS64, 19, tasks, 32768); !slices.Equal(names, []string{".", "..", fmt.Sprint(os.Getpid()), fmt.Sprint(k.Tid())}) {
 		t.Errorf("tasks: %v", names)
 	}
 	other := otherThread(t, k)

@@ -1,6 +1,7 @@
 package sys
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kmdev/monitor/hypercall"
+	"kmdev/monitor/procview"
 )
 
 // procMount is the procfs of this process: a descriptor of the monitor's own,
@@ -156,22 +158,26 @@ func below(path, dir string) (string, bool) {
 
 // procRef is what a path below a procfs is about.
 type procRef struct {
-	pid  int      // 0: not about a process
-	tid  int      // of …/task/tid, else pid
-	own  bool     // it is this process, or can not be told from it
-	sure bool     // if own: it is
+	pid  int  // 0: not about a process
+	tid  int  // of …/task/tid, else pid
+	own  bool // it is this process, or can not be told from it
+	sure bool // pid is one of the trusted mount's, so own and rel are right
+	rel  hypercall.Relative
 	tail []string // below the directory of the process or thread
 }
 
 // refer sorts a path below a procfs.
-func (p *procMount) refer(t task, rel string, trusted bool) procRef {
-	part := strings.Split(rel, "/")
+func (p *procMount) refer(t task, path string, trusted bool) procRef {
+	part := strings.Split(path, "/")
 	pid, err := strconv.Atoi(part[0])
 	if err != nil || pid <= 0 {
 		return procRef{tail: part}
 	}
 	r := procRef{pid: pid, tid: pid, tail: part[1:], sure: trusted}
 	r.own = !trusted || part[0] == p.self || t.Process().HasThread(pid) || p.monitorThread(pid)
+	if !r.own {
+		r.rel = p.relative(t, pid)
+	}
 	if len(r.tail) >= 2 && r.tail[0] == "task" {
 		if tid, err := strconv.Atoi(r.tail[1]); err == nil {
 			r.tid, r.tail = tid, r.tail[2:]
@@ -180,8 +186,34 @@ func (p *procMount) refer(t task, rel string, trusted bool) procRef {
 	return r
 }
 
+// relative is the process of the tree that pid, or a thread pid of it, is.
+func (p *procMount) relative(t task, pid int) hypercall.Relative {
+	of := func(pid int) hypercall.Relative {
+		return t.Process().Relative(pid, func() uint64 {
+			text, _ := readFile(p.fd, strconv.Itoa(pid)+"/stat")
+			return procview.StartTime(text)
+		})
+	}
+	if r := of(pid); r != nil || !p.monitor(pid) {
+		return r
+	}
+	status, _ := readFile(p.fd, strconv.Itoa(pid)+"/status")
+	for line := range bytes.Lines(status) {
+		if tgid, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
+			if n, err := strconv.Atoi(string(bytes.TrimSpace(tgid))); err == nil && n != pid {
+				return of(n)
+			}
+		}
+	}
+	return nil
+}
+
 // mine tells whether a reference is to this process for certain.
 func (r *procRef) mine() bool { return r.own && r.sure }
+
+// known tells whether the process is a payload of which the monitor knows enough
+// to show it.
+func (r *procRef) known() bool { return r.mine() || r.rel != nil }
 
 // monitorThread tells whether a thread id is one of this process at all.
 func (p *procMount) monitorThread(tid int) bool {
@@ -197,42 +229,58 @@ func (p *procMount) monitor(pid int) bool {
 	return err == nil && idOf(&x) == p.exe
 }
 
-// hidden are the files of a process that show or change the monitor's memory.
-// mem of the payload itself is replaced (memFile).
-var hidden = []string{"mem", "pagemap", "map_files", "clear_refs", "syscall", "stack"}
-
 // allowed tells whether the payload may use a file of a procfs: 0, or the errno
 // it gets.
 func (p *procMount) allowed(t task, r procRef) unix.Errno {
-	if r.pid == 0 {
+	if r.pid == 0 || !r.own && r.rel == nil && !p.monitor(r.pid) {
 		return 0
 	}
-	if !r.own && !p.monitor(r.pid) {
-		return 0
-	}
-	if r.own && r.tid != r.pid && p.hasOwn(t, r) {
+	if !p.hasThread(t, &r) {
 		return unix.ENOENT
 	}
 	if len(r.tail) == 0 {
 		return 0
 	}
-	for _, name := range hidden {
-		if r.tail[0] == name && !(name == "mem" && r.mine()) {
-			t.Process().Notef("/proc/PID/%s of a payload is refused: it would show the monitor", name)
-			return unix.EACCES
-		}
-	}
-	if len(r.tail) == 2 && (r.tail[0] == "fd" || r.tail[0] == "fdinfo") {
-		if n, err := strconv.Atoi(r.tail[1]); err != nil || n >= t.FDLimit() {
+	kind, e := kindOf(r.tail[0])
+	switch {
+	case kind == procWindow && !r.known():
+		e = unix.EACCES
+	case (r.tail[0] == "fd" || r.tail[0] == "fdinfo") && len(r.tail) == 2:
+		if n, err := strconv.Atoi(r.tail[1]); err != nil || n >= r.fdLimit(t) {
 			return unix.ENOENT
 		}
 	}
-	return 0
+	if e != 0 {
+		t.Process().Notef("/proc/PID/%s of a payload is refused: it would show the monitor", r.tail[0])
+	}
+	return e
 }
 
-// hasOwn tells whether a reference is to a thread of the monitor's own.
-func (p *procMount) hasOwn(t task, r procRef) bool {
-	return !t.Process().HasThread(r.tid) && p.monitorThread(r.tid)
+// hasThread tells whether the thread of a reference is one of a payload's, or
+// none at all.
+func (p *procMount) hasThread(t task, r *procRef) bool {
+	switch {
+	case r.own && strconv.Itoa(r.tid) == p.self || r.rel != nil && r.rel.HasThread(r.tid):
+		return true // a process stays in /proc when its first thread has exited
+	case r.own:
+		return t.Process().HasThread(r.tid) || !p.monitorThread(r.tid)
+	}
+	return r.rel == nil
+}
+
+func (r *procRef) fdLimit(t task) int {
+	if r.rel != nil {
+		return r.rel.FDLimit()
+	}
+	return t.FDLimit()
+}
+
+// dir is the directory of a reference below the mount.
+func (r *procRef) dir() string {
+	if r.tid == r.pid {
+		return strconv.Itoa(r.pid)
+	}
+	return strconv.Itoa(r.pid) + "/task/" + strconv.Itoa(r.tid)
 }
 
 func readlinkat(dir int, name string) (string, error) {

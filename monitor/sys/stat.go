@@ -76,7 +76,6 @@ func inProc(gva uint64) bool {
 // redirect walks a path and returns another one in scratch memory if it is to
 // be used instead; 0 if the payload's is right.
 func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
-	follow := !l.nofollow && (l.flags < 0 || a[l.flags]&unix.AT_SYMLINK_NOFOLLOW == 0)
 	name, e := usermem.ReadString(a[l.path], unix.PathMax)
 	if e != 0 {
 		return 0, 0 // the host finds the error
@@ -86,7 +85,7 @@ func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
 		dfd = int(int32(hypercall.HostFD(t, a[l.dfd])))
 	}
 	proc := procfs(t)
-	at, e := walk(t, dfd, name, follow)
+	at, e := walk(t, dfd, name, l.follows(a))
 	if e != 0 {
 		return 0, e
 	}
@@ -94,14 +93,18 @@ func (l look) redirect(t task, a args) (uintptr, unix.Errno) {
 	if !at.magic {
 		return 0, at.visible(t, proc)
 	}
-	if !at.ref.own || at.ref.tail[0] != "exe" {
+	if !at.ref.shown("exe") {
 		return 0, 0
 	}
 	// Beside the magic link is another to the payload's file, whatever has become of its path.
-	if fd := t.Process().ExeFD(); fd >= 0 && (name == "exe" || strings.HasSuffix(name, "/exe")) {
+	if fd := at.ref.exeFD(t); fd >= 0 && (name == "exe" || strings.HasSuffix(name, "/exe")) {
 		return scratchPath(t, strings.TrimSuffix(name, "exe")+"fd/"+itoa(fd)), 0
 	}
-	return scratchPath(t, t.Process().Exe()+at.slash()), 0
+	path, e := exeTarget(t, proc, &at.ref)
+	if e != 0 {
+		return 0, e
+	}
+	return scratchPath(t, path+at.slash()), 0
 }
 
 // visible gives ENOENT if a place that is no magic link is a file that the

@@ -37,6 +37,7 @@ func limits() []limit {
 // ownOptions are the monitor's prctl options.
 var ownOptions = []uint32{
 	unix.PR_SET_NAME, unix.PR_GET_NAME, // of threads
+	unix.PR_SET_MM,           // where the payload's arguments are
 	unix.PR_SET_VMA,          // Go names its mappings
 	unix.PR_SET_NO_NEW_PRIVS, // only ever takes away
 	unix.PR_GET_NO_NEW_PRIVS, // see package confine

@@ -21,6 +21,9 @@ func (as *AddressSpace) install(v *VMA, start, end uint64) error {
 		return nil
 	}
 	if v.hostBacked() {
+		if err := as.hostSlot(v); err != nil {
+			return err
+		}
 		return as.tables.set(start, end, v.GPA+start-v.Start, bits)
 	}
 	for again := false; start < end; {

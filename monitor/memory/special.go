@@ -76,20 +76,20 @@ func (as *AddressSpace) mapPart(p *Part, at uint64) unix.Errno {
 	return 0
 }
 
-// mapHostPart gives host memory a read-only slot of its own. The window has a hole there.
+// mapHostPart makes host memory v's. The window has a hole there, and the first fault makes the slot: many programs never look
+// at the clock.
 func (as *AddressSpace) mapHostPart(p *Part, v *VMA) unix.Errno {
-	gpa, err := as.slots.private(p.Host, v.size(), slotReadOnly)
-	if err != nil {
-		return unix.ENOMEM
-	}
-	v.GPA, v.Host, v.Prot = gpa, uint64(p.Host), p.Prot&^protWrite&protAll
+	v.GPA, v.Host, v.Prot = 0, uint64(p.Host), p.Prot&^protWrite&protAll
 	as.replace(v.Start, v.End, v)
-	for page := v.Start; page < v.End; page += pageSize {
-		if v.readable(page) && as.install(v, page, page+pageSize) != nil {
-			return unix.ENOMEM
-		}
-	}
 	return 0
+}
+
+// hostSlot makes the read-only slot of v, which is host memory, unless it has one.
+func (as *AddressSpace) hostSlot(v *VMA) (err error) {
+	if v.GPA == 0 {
+		v.GPA, err = as.slots.private(uintptr(v.Host), v.size(), slotReadOnly)
+	}
+	return err
 }
 
 // readable tells whether there is anything at page of host memory: a host without paravirtual clocks has no pages for them.

@@ -52,7 +52,8 @@ type VMA struct {
 	// Extent is how many bytes from the file's start could be touched when it was mapped, rounded up to a page. Pages
 	// beyond it are probed one by one.
 	Extent uint64
-	// GPA and Host are the guest-physical address of Start and the host memory behind it, if that is outside the window.
+	// GPA and Host are the guest-physical address of Start and the host memory behind it, if that is outside the window. GPA is 0
+	// until a fault has made the slot.
 	GPA, Host uint64
 	// Page is the page size of a HugeTLB VMA, else 0.
 	Page uint64
@@ -90,7 +91,9 @@ func (v *VMA) from(addr uint64) *VMA {
 	w := *v
 	w.Offset += addr - v.Start
 	if v.Host != 0 {
-		w.GPA += addr - v.Start
+		if v.GPA != 0 {
+			w.GPA += addr - v.Start
+		}
 		w.Host += addr - v.Start
 	}
 	w.Start = addr

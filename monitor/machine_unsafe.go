@@ -41,10 +41,12 @@ type Machine struct {
 	exe     string
 	floor   Floor
 	statsFD int
-	exeFD   int
-	told    bool            // the host knows where the payload's arguments are: tellHost
-	selfFD  int             // the monitor's own binary
-	vdso    loader.HostVDSO // of the monitor's own process; zero if it was not looked for or can't be used
+	// parentFD is a pidfd of the process that the tree dies with, or -1.
+	parentFD int
+	exeFD    int
+	told     bool            // the host knows where the payload's arguments are: tellHost
+	selfFD   int             // the monitor's own binary
+	vdso     loader.HostVDSO // of the monitor's own process; zero if it was not looked for or can't be used
 
 	vfork   *hostcall.Vfork // this is a vfork child; see Thread.vfork
 	vforked *Thread         // its thread
@@ -95,6 +97,8 @@ type Options struct {
 	Stats string
 	// Floor measures the bare host first, in this process, for the line of counters.
 	Floor bool
+	// DieWithParent ends every process of the tree when this process's parent ends.
+	DieWithParent bool
 	// NoSeccomp leaves the monitor without its system call filter.
 	NoSeccomp bool
 	// Wait keeps the first thread parked before its first instruction until a debugger resumes it.
@@ -130,7 +134,7 @@ func New(o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1,
+	m := &Machine{opts: o, log: o.Log, fds: fds, pid: os.Getpid(), statsFD: -1, parentFD: -1,
 		actions: signal.NewActions(inheritedActions()), threads: map[int]*Thread{}}
 	m.limits.init()
 	if o.NoASLR {
@@ -151,6 +155,11 @@ func New(o Options) (*Machine, error) {
 	if err := m.keepStats(o.Stats); err != nil {
 		return nil, err
 	}
+	if o.DieWithParent {
+		if err := m.openParent(); err != nil {
+			return nil, err
+		}
+	}
 	return m, m.finish(hardware)
 }
 
@@ -166,6 +175,7 @@ func (m *Machine) finish(hardware <-chan error) error {
 	if err := <-hardware; err != nil {
 		return err
 	}
+	m.watchParent()
 	m.xstateOnce = sync.OnceValue(func() *cpu.XState { return cpu.NewXState(m.host.XCR0) })
 	return m.finishSpace()
 }

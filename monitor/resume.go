@@ -37,7 +37,7 @@ func Resume(state []byte, newLog func(fd int, level slog.Level) *slog.Logger) (*
 		return nil, fmt.Errorf("RLIMIT_NOFILE: %w", err)
 	}
 	m := &Machine{opts: in.opts, log: in.opts.Log, fds: fds, pid: os.Getpid(), given: in, host: &in.host,
-		actions: signal.NewActions(in.actions), threads: map[int]*Thread{}, statsFD: in.statsFD, selfFD: in.selfFD}
+		actions: signal.NewActions(in.actions), threads: map[int]*Thread{}, statsFD: in.statsFD, parentFD: in.parentFD, selfFD: in.selfFD}
 	m.personality.Store(in.personality)
 	m.limits.adopt(in.limits)
 	hardware := m.startHardware(false)

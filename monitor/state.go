@@ -35,6 +35,7 @@ type inheritance struct {
 	confined    *confinement
 	selfFD      int
 	statsFD     int
+	parentFD    int
 
 	program loader.Handed // executed
 	child   childState    // forked
@@ -87,6 +88,7 @@ func (in *inheritance) write(w *handover.Writer) {
 	w.Bool(payloads)
 	w.Int(in.selfFD)
 	w.Int(in.statsFD)
+	w.Int(in.parentFD)
 	if in.forked {
 		in.child.write(w)
 	} else {
@@ -126,7 +128,7 @@ func (in *inheritance) read(r *handover.Reader) {
 	in.confined = readConfinement(r)
 	filters := r.Bool()
 	confine.InheritNoNewPrivs(filters, r.Bool())
-	in.selfFD, in.statsFD = r.Int(), r.Int()
+	in.selfFD, in.statsFD, in.parentFD = r.Int(), r.Int(), r.Int()
 	if in.forked {
 		in.child.read(r)
 	} else {
@@ -198,7 +200,7 @@ func (c *childState) read(r *handover.Reader) {
 func (m *Machine) inherit(t *Thread) *inheritance {
 	in := &inheritance{opts: m.opts, host: *m.host, limit: m.fds.Limit(), limits: m.limits.list(), tree: m.treeFD(), told: m.told,
 		actions: m.actions.Table(), sig: t.sig.Snapshot(),
-		personality: m.personality.Load(), confined: t.confined.Load(), selfFD: m.selfFD, statsFD: m.statsFD}
+		personality: m.personality.Load(), confined: t.confined.Load(), selfFD: m.selfFD, statsFD: m.statsFD, parentFD: m.parentFD}
 	return in
 }
 
@@ -224,7 +226,7 @@ func readConfinement(r *handover.Reader) *confinement {
 
 // kept are the descriptors that the inheritance names.
 func (in *inheritance) kept() []int {
-	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.program.Exec, in.program.Interp, in.child.exeFD, in.tree, sys.ProcFD()}
+	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.parentFD, in.program.Exec, in.program.Interp, in.child.exeFD, in.tree, sys.ProcFD()}
 	n := 0
 	for _, fd := range list {
 		if fd >= keptBase() && fd < hostcall.FDEnd() {

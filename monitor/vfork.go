@@ -81,7 +81,7 @@ func (t *Thread) runVforked(c *cloneArgs, regs kvm.Regs, fs, gs uint64) {
 func (m *Machine) vforkChild(vf *hostcall.Vfork, c *cloneArgs) *Machine {
 	child := &Machine{
 		host: m.host, vm: m.vm, pad: m.pad, as: m.as, log: m.log, opts: m.opts, fds: m.fds.clone(),
-		actions: m.actions, start: m.start, args: m.args, exe: m.exe, exeFD: m.exeFD, selfFD: m.selfFD, statsFD: m.statsFD,
+		actions: m.actions, start: m.start, args: m.args, exe: m.exe, exeFD: m.exeFD, selfFD: m.selfFD, statsFD: m.statsFD, parentFD: m.parentFD,
 		ownTSC: m.ownTSC, xstateOnce: m.xstateOnce, threads: map[int]*Thread{}, vfork: vf,
 	}
 	child.limits.adopt(m.limits.list())

@@ -67,6 +67,8 @@ func (c *runConfig) options() []option {
 			keep("--virt-device", func(v string) error { c.opts.Device = v; return nil })},
 		{"--unimplemented", "HOW", "what a hypercall that kmdev refuses does: errno (default) or abort, as KM did",
 			keep("--unimplemented", c.setUnimplemented)},
+		{"--die-with-parent", "", "kill the payload and all its children when the process that has started kmdev ends",
+			keep("--die-with-parent", func(string) error { c.opts.DieWithParent = true; return nil })},
 		{"--seccomp", "HOW", "on (default): the monitor's own system calls are filtered, see docs/security.md; off: they are not",
 			keep("--seccomp", c.setSeccomp)},
 		{"--uname", "FIELD=TEXT", "override a field of uname(2): sysname, nodename, release, version, machine, domainname",

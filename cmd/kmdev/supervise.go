@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"kmdev/gdbserver"
 	"kmdev/monitor/hostcall"
 	"kmdev/target/live"
@@ -19,6 +21,11 @@ import (
 func supervise(c *runConfig, payload []string) int {
 	if err := hostcall.Plain(); err != nil {
 		return complain(exitKMDEVError, "%v", err)
+	}
+	if c.opts.DieWithParent { // the monitor's parent is this process
+		if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+			return complain(exitKMDEVError, "--die-with-parent: %v", err)
+		}
 	}
 	listener, err := gdbserver.Listen(net.JoinHostPort(c.address, strconv.Itoa(c.port)))
 	if err != nil {

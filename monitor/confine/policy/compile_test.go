@@ -155,7 +155,7 @@ func TestFollowsTable(t *testing.T) {
 // these is allowed.
 var dangerous = []string{
 	"ptrace", "personality", "modify_ldt", "bpf", "perf_event_open", "kexec_load", "kexec_file_load", "init_module", "finit_module",
-	"delete_module", "iopl", "ioperm", "reboot", "userfaultfd", "clone3", "pkey_mprotect", "process_madvise",
+	"delete_module", "iopl", "ioperm", "reboot", "userfaultfd", "pkey_mprotect", "process_madvise",
 }
 
 func TestDangerous(t *testing.T) {

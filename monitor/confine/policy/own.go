@@ -9,7 +9,7 @@ var own = map[string]string{
 	"mincore": "the runtime's start: the page size", "brk": "the runtime's start",
 	"rt_sigaction": "handlers", "rt_sigprocmask": "masks, twice in each blocking call", "rt_sigreturn": "handlers", "sigaltstack": "signal stacks",
 	"sched_yield": "locks", "nanosleep": "sysmon", "futex": "locks", "sched_getaffinity": "the number of processors",
-	"clone": "threads and children", "exit": "threads", "exit_group": "the end", "arch_prctl": "the first thread's FS",
+	"clone": "threads and children", "clone3": "children with what clone has no flags for", "exit": "threads", "exit_group": "the end", "arch_prctl": "the first thread's FS",
 	"gettid": "threads", "getpid": "signals", "tgkill": "the runtime's abort", "kill": "the runtime's abort",
 	"timer_create": "profiles", "timer_settime": "profiles", "timer_delete": "profiles", "setitimer": "profiles",
 	"clock_gettime": "where the vDSO has none", "getrandom": "hash seeds, cookies",

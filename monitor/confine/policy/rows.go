@@ -7,7 +7,6 @@ import "kmdev/monitor/hypercall"
 var within = map[string]string{
 	"fork":            "the monitor's own clone",
 	"vfork":           "the monitor's own clone",
-	"clone3":          "its flags are behind a pointer, which a filter can't follow: the monitor makes threads and children by clone",
 	"personality":     "READ_IMPLIES_EXEC would make the monitor's memory executable",
 	"ptrace":          "refused: it would reach other monitors",
 	"modify_ldt":      "refused",

@@ -52,6 +52,7 @@ var payloads = []payload{
 	{"sig_stack", fixtures.MuslStatic, ""},
 	{"sig_context", fixtures.MuslStatic, ""},
 	{"threads", fixtures.MuslStatic, "20 waves"},
+	{"proc_fork", fixtures.MuslStatic, ""},
 	{"thread_sync", fixtures.MuslStatic, ""},
 	{"clone_raw", fixtures.MuslStatic, ""},
 	{"vectors", fixtures.MuslStatic, ""},

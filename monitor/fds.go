@@ -122,6 +122,15 @@ func (t *fdTable) Keep(fd int) (int, error) {
 // KeepCopy duplicates a descriptor that the payload shares to where only the monitor has it. Before New.
 func KeepCopy(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_DUPFD, keptBase()) }
 
+// keepAt is Keep for a descriptor that the next monitor expects at a certain number.
+func (t *fdTable) keepAt(fd, at int) (int, error) {
+	n, err := t.move(fd, unix.F_DUPFD, at)
+	if err == nil && n != at {
+		err = fmt.Errorf("descriptor %d is taken", at)
+	}
+	return n, err
+}
+
 // dropOthers closes the kept descriptors that are not in list.
 func dropOthers(list []int) {
 	slices.Sort(list)

@@ -223,7 +223,7 @@ func (m *Machine) makeVM() (err error) {
 		if m.host, err = OpenHost(m.opts.Device); err != nil {
 			return err
 		}
-		if m.host.Sys.FD, err = m.fds.Keep(m.host.Sys.FD); err != nil {
+		if m.host.Sys.FD, err = m.fds.keepAt(m.host.Sys.FD, hostcall.FDEnd()-kvm.SystemFD); err != nil {
 			return err
 		}
 	}

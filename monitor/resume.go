@@ -40,7 +40,7 @@ func Resume(state []byte, newLog func(fd int, level slog.Level) *slog.Logger) (*
 		actions: signal.NewActions(in.actions), threads: map[int]*Thread{}, statsFD: in.statsFD, parentFD: in.parentFD, selfFD: in.selfFD}
 	m.personality.Store(in.personality)
 	m.limits.adopt(in.limits)
-	hardware := m.startHardware(false)
+	hardware := m.startHardware(in.early)
 	if in.forked {
 		c := &in.child
 		m.args, m.exe, m.exeFD, m.start, m.vdso = c.args, c.exe, c.exeFD, c.start, c.vdso

@@ -22,6 +22,7 @@ import (
 // process that has called execve. The descriptors in it are kept ones (fdTable.Keep).
 type inheritance struct {
 	forked bool // else executed
+	early  bool // the entry has made the VM
 
 	opts        Options
 	host        Host
@@ -62,7 +63,6 @@ func (in *inheritance) write(w *handover.Writer) {
 	w.Bool(in.forked)
 	in.writeOptions(w)
 	h := &in.host
-	w.Int(h.Sys.FD)
 	w.Int(h.Sys.MmapSize())
 	w.Int(len(h.CPUID))
 	for i := range h.CPUID {
@@ -108,8 +108,8 @@ func (in *inheritance) read(r *handover.Reader) {
 	in.forked = r.Bool()
 	in.readOptions(r)
 	h := &in.host
-	fd := r.Int()
-	h.Device, h.Sys = in.opts.Device, kvm.Adopt(fd, r.Int())
+	h.Device = in.opts.Device
+	h.Sys, in.early = kvm.Adopt(r.Int())
 	h.CPUID = make([]kvm.CPUIDEntry, r.Count(cpuidEntrySize))
 	for i := range h.CPUID {
 		a, b, c, d := r.Uint(), r.Uint(), r.Uint(), r.Uint()

@@ -40,6 +40,7 @@ const (
 	atIgnore      = 1
 	atPhdr        = 3
 	atPhnum       = 5
+	atEntry       = 9
 	atSysinfoEhdr = 33
 )
 

@@ -2,8 +2,11 @@
 
 package hostcall
 
-// fdBound and fdEnd are set by the entry, and read-only afterwards.
-var fdBound, fdEnd, closedStandard uint64
+// fdBound and FDEndWord are set by the entry, and read-only afterwards.
+var fdBound, closedStandard uint64
+
+// FDEndWord is FDEnd as a variable, for EarlyArg.From.
+var FDEndWord uintptr
 
 func roomForDescriptors()
 
@@ -14,7 +17,7 @@ func FDBound() int { return int(fdBound) }
 
 // FDEnd is where the monitor's descriptors end: 4,160 of them, or 256 if the hard limit is too low for both and can't be
 // raised, at worst half of it.
-func FDEnd() int { return int(fdEnd) }
+func FDEnd() int { return int(FDEndWord) }
 
 // InheritedClosed tells which of descriptors 0, 1 and 2 were closed when this process was started (bit N). An eventfd
 // has taken their place, for Go's runtime wants them open.

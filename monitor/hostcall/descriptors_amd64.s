@@ -96,7 +96,7 @@ share:
 
 grow:
 	MOVQ R12, ·fdBound(SB)
-	MOVQ R13, ·fdEnd(SB)
+	MOVQ R13, ·FDEndWord(SB)
 	MOVQ $SYS_eventfd2, AX
 	XORL DI, DI
 	XORL SI, SI

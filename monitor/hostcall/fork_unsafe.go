@@ -102,7 +102,7 @@ func newHandover(base, size uintptr, ch *Child) *handover {
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(h.state)), len(ch.State)), ch.State)
 	*h.start = childStart{steps: &h.steps[0]}
 	h.start.clone = step{ch.Clone[0], [6]uintptr{ch.Clone[1], ch.Clone[2], ch.Clone[3], ch.Clone[4], ch.Clone[5]}}
-	h.start.entry, _ = entryAddresses()
+	h.start.entry = auxValue(atEntry)
 	return h
 }
 

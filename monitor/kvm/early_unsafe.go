@@ -70,6 +70,33 @@ var EarlyCalls = []hostcall.EarlyCall{
 	{Nr: unix.SYS_MMAP, Args: args{{}, {From: &early.mmapSize}, {Value: readWrite}, {Value: unix.MAP_SHARED}, {From: &early.vcpu}}, Out: &early.run},
 }
 
+// SystemFD is where a monitor keeps the device for the monitors of children and executed programs, counted down from
+// hostcall.FDEnd, where the entry uses the last number for itself.
+const SystemFD = 2
+
+// EarlyCallsAgain is EarlyCalls for such a monitor. It has the device and knows about CPUID.
+var EarlyCallsAgain = []hostcall.EarlyCall{
+	{Nr: unix.SYS_IOCTL, Args: args{{From: &hostcall.FDEndWord, Value: ^uintptr(SystemFD - 1)}, {Value: ioGetVCPUMmapSize}}, Out: &early.mmapSize},
+	{Nr: unix.SYS_IOCTL, Args: args{{From: &hostcall.FDEndWord, Value: ^uintptr(SystemFD - 1)}, {Value: ioCreateVM}}, Out: &early.vm, NewFD: 1},
+	{Nr: unix.SYS_MMAP, Args: args{{}, {Value: FirstSize}, {Value: readWrite}, {Value: freshMemory}, {Value: ^uintptr(0)}}, Out: &earlyRegion.host},
+	{Nr: unix.SYS_MADVISE, Args: args{{From: &earlyRegion.host}, {Value: FirstSize}, {Value: unix.MADV_NOHUGEPAGE}}},
+	{Nr: unix.SYS_MADVISE, Args: args{{From: &earlyRegion.host}, {Value: firstStart}, {Value: unix.MADV_POPULATE_WRITE}}},
+	{Nr: unix.SYS_MADVISE, Args: args{{From: &earlyRegion.host, Value: SecondPart}, {Value: secondStart}, {Value: unix.MADV_POPULATE_WRITE}}},
+	{Nr: unix.SYS_IOCTL, Args: args{{From: &early.vm}, {Value: ioSetMemory}, {Addr: unsafe.Pointer(&earlyRegion)}}},
+	{Nr: unix.SYS_IOCTL, Args: args{{From: &early.vm}, {Value: ioCreateVCPU}}, Out: &early.vcpu, NewFD: 1},
+	{Nr: unix.SYS_MMAP, Args: args{{}, {From: &early.mmapSize}, {Value: readWrite}, {Value: unix.MAP_SHARED}, {From: &early.vcpu}}, Out: &early.run},
+}
+
+// Adopt is Open for the device that the monitor before has kept. early tells whether the entry has begun with a VM, which it
+// waits for.
+func Adopt(mmapSize int) (s *System, madeEarly bool) {
+	s = &System{FD: hostcall.FDEnd() - SystemFD, mmapSize: mmapSize, early: hostcall.Early()}
+	if !s.early {
+		closeEarly()
+	}
+	return s, s.early
+}
+
 // MadeEarly tells whether the entry has begun with a VM from the device at path, which it waits for.
 func MadeEarly(path string) bool { return hostcall.Early() && path == earlyDevice && early.system != 0 }
 

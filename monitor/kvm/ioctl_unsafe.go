@@ -117,9 +117,6 @@ func Open(path string) (*System, error) {
 // MmapSize is the size of a vCPU's run page mapping in bytes (KVM_GET_VCPU_MMAP_SIZE, §4.5).
 func (s *System) MmapSize() int { return s.mmapSize }
 
-// Adopt is Open for a descriptor of the device that another process of this user has opened and checked.
-func Adopt(fd, mmapSize int) *System { return &System{FD: fd, mmapSize: mmapSize} }
-
 // Close closes the device; VMs made from it live on.
 func (s *System) Close() error { return unix.Close(s.FD) }
 

@@ -81,6 +81,7 @@ var nativeEqual = []fixture{
 	{name: "descriptors", variants: onGlibc, logs: true},
 	{name: "barriers", variants: onGlibc},
 	{name: "mounts", variants: onGlibc},
+	{name: "landlock", variants: onGlibc},
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "escape_cpu", variants: onStatics, args: each("privileged", "ports", "gates", "selectors", "addresses")},
 	{name: "escape_frame", variants: onStatics},

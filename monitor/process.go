@@ -168,6 +168,7 @@ var _ hypercall.Process = (*Machine)(nil)
 // Exe is the payload's executable, ExeFD an open descriptor of it.
 func (m *Machine) Exe() string { return m.exe }
 func (m *Machine) ExeFD() int  { return m.exeFD }
+func (m *Machine) SelfFD() int { return m.selfFD }
 
 // keepExe keeps the program's file for /proc/self/exe.
 func (m *Machine) keepExe() (err error) {

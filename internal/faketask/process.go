@@ -15,6 +15,7 @@ var _ hypercall.Process = (*Process)(nil)
 
 func (p *Process) Exe() string { return p.ExePath }
 func (p *Process) ExeFD() int  { return p.ExeFile }
+func (p *Process) SelfFD() int { return -1 }
 
 func (p *Process) HasThread(tid int) bool {
 	p.mu.Lock()

@@ -24,9 +24,9 @@ var securityRows = []Row{
 	{249, "request_key", GroupSecurity, Pass | Sleeps, Key, A{{"type", Str}, {"description", Str}, {"callout_info", Str | Null}, {"destringid", Key}}, ""},
 	{250, "keyctl", GroupSecurity, Handle, Long, A{{"option", Enum | sKeyctl}, {"arg2", Any}, {"arg3", Any}, {"arg4", Any}, {"arg5", Any}}, ""},
 	{317, "seccomp", GroupSecurity, Handle, Int, A{{"op", Enum | sSeccomp}, {"flags", Flags | sSeccomp}, {"args", In | Null | tAny}}, "kept by the monitor: filters see the payload's calls only; SECCOMP_FILTER_FLAG_NEW_LISTENER is EINVAL, as before Linux 5.0"},
-	{444, "landlock_create_ruleset", GroupSecurity, Refuse | enosys, FD, A{{"attr", In | Null | tByte | by1}, {"size", Size}, {"flags", Flags | sLandlock}}, landlockNote},
-	{445, "landlock_add_rule", GroupSecurity, Refuse | enosys, Int, A{{"ruleset_fd", FD}, {"rule_type", Enum | sLandlock}, {"rule_attr", In | tAny}, {"flags", Uint}}, landlockNote},
-	{446, "landlock_restrict_self", GroupSecurity, Refuse | enosys, Int, A{{"ruleset_fd", FD}, {"flags", Flags | sLandlock}}, landlockNote},
+	{444, "landlock_create_ruleset", GroupSecurity, Handle, FD, A{{"attr", In | Null | tByte | by1}, {"size", Size}, {"flags", Flags | sLandlock}}, ""},
+	{445, "landlock_add_rule", GroupSecurity, Handle, Int, A{{"ruleset_fd", FD}, {"rule_type", Enum | sLandlock}, {"rule_attr", In | tAny}, {"flags", Uint}}, ""},
+	{446, "landlock_restrict_self", GroupSecurity, Handle, Int, A{{"ruleset_fd", FD}, {"flags", Flags | sLandlock}}, "ABI 7 at most, on hosts with Linux 6.14 or later, else EOPNOTSUPP; a program to execute must be readable too"},
 	{459, "lsm_get_self_attr", GroupSecurity, Pass, Int, A{{"attr", Enum | sLSM}, {"ctx", Out | Null | tAny}, {"size", InOut | tUint}, {"flags", Flags | sLSM}}, ""},
 	{460, "lsm_set_self_attr", GroupSecurity, Pass, Int, A{{"attr", Enum | sLSM}, {"ctx", In | tByte | by2}, {"size", Uint}, {"flags", Flags | sLSM}}, ""},
 	{461, "lsm_list_modules", GroupSecurity, Pass, Int, A{{"ids", Out | tUlong}, {"size", InOut | tUint}, {"flags", Uint}}, ""},
@@ -76,7 +76,6 @@ var obsoleteRows = []Row{
 }
 
 const (
-	landlockNote = "rules would bind the host thread that asks and its monitor, but not threads made later; programs treat ENOSYS as a kernel without Landlock"
-	moduleNote   = "a payload does not change the host's kernel"
-	neverNote    = "never implemented by Linux"
+	moduleNote = "a payload does not change the host's kernel"
+	neverNote  = "never implemented by Linux"
 )

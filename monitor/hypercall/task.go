@@ -49,6 +49,10 @@ type Process interface {
 	Exe() string
 	ExeFD() int
 
+	// SelfFD is a descriptor of the monitor's own binary, in the monitor's range;
+	// -1 if there is none.
+	SelfFD() int
+
 	// HasThread tells whether tid is a live thread of the payload; Threads
 	// returns how many there are.
 	HasThread(tid int) bool

@@ -120,8 +120,14 @@ func (o *opener) check(f *file) *fault {
 	if errno := faccessat2(f.fd); errno != 0 {
 		return explainAccess(f.fd, st.Mode, errno)
 	}
-	if o.textBusy && execveCheck(f.fd) == unix.ETXTBSY {
-		return faultf(unix.ETXTBSY, "is open for writing; wait until that is over, or run a copy")
+	if !o.textBusy {
+		return nil
+	}
+	switch e := execveCheck(f.fd); e {
+	case unix.ETXTBSY:
+		return faultf(e, "is open for writing; wait until that is over, or run a copy")
+	case unix.EACCES, unix.EPERM:
+		return faultf(e, "may not be executed: a security module of the host forbids it")
 	}
 	return nil
 }

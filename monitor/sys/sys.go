@@ -32,7 +32,7 @@ type entry struct {
 var families = [...][]entry{
 	fdCalls, openCalls, statCalls, linkCalls, infoCalls, limitCalls,
 	timeCalls, pollCalls, epollCalls, futexCalls, socketCalls, ioctlCalls,
-	direntCalls, changeCalls, ipcCalls, mountCalls, processCalls, prctlCalls, signalCalls, keyCalls, aioCalls, madviseCalls,
+	direntCalls, changeCalls, ipcCalls, mountCalls, processCalls, prctlCalls, signalCalls, keyCalls, aioCalls, madviseCalls, landlockCalls,
 }
 
 // Register calls add for each number that this package serves.

@@ -17,6 +17,15 @@ const maxObjects = 1 << 16
 
 // debugState finds struct r_debug by the program's DT_DEBUG; 0 if there is none (static), or not yet.
 func (s *session) debugState() (uint64, error) {
+	slot, err := s.debugSlot()
+	if err != nil || slot == 0 {
+		return 0, err
+	}
+	return s.word(slot)
+}
+
+// debugSlot is the address of the value of the program's DT_DEBUG, which ld.so fills in; 0 if there is none.
+func (s *session) debugSlot() (uint64, error) {
 	segments, bias, err := s.program()
 	if err != nil {
 		return 0, err
@@ -34,7 +43,7 @@ func (s *session) debugState() (uint64, error) {
 		case dtNull:
 			return 0, nil
 		case dtDebug:
-			return s.word(at + 8)
+			return at + 8, nil
 		}
 	}
 	return 0, nil

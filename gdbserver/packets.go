@@ -26,7 +26,7 @@ type packetRow struct {
 var packets = sync.OnceValue(func() map[string]packetRow {
 	all := map[string]packetRow{}
 	for _, family := range []map[string]packetRow{
-		queryPackets(), registerPackets(), memoryPackets(), breakPackets(), runPackets(), threadPackets(), filePackets(),
+		queryPackets(), registerPackets(), memoryPackets(), breakPackets(), runPackets(), threadPackets(), filePackets(), lldbPackets(),
 	} {
 		maps.Copy(all, family)
 	}

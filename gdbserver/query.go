@@ -8,16 +8,15 @@ import (
 
 var queryPackets = sync.OnceValue(func() map[string]packetRow {
 	return map[string]packetRow{
-		"qSupported":          {serve: supported, late: true},
-		"QStartNoAckMode":     {serve: startNoAck, late: true},
-		"QNonStop":            {serve: nonStop, late: true},
-		"QEnableErrorStrings": {serve: enableErrorStrings, late: true},
-		"!":                   {serve: extended, late: true},
-		"qAttached":           {serve: attached},
-		"qSymbol":             {serve: symbol},
-		"qGDBServerVersion":   {serve: version, late: true},
-		"qRcmd":               {serve: monitorCommand},
-		"qXfer":               {serve: xfer},
+		"qSupported":        {serve: supported, late: true},
+		"QStartNoAckMode":   {serve: startNoAck, late: true},
+		"QNonStop":          {serve: nonStop, late: true},
+		"!":                 {serve: extended, late: true},
+		"qAttached":         {serve: attached},
+		"qSymbol":           {serve: symbol},
+		"qGDBServerVersion": {serve: version, late: true},
+		"qRcmd":             {serve: monitorCommand},
+		"qXfer":             {serve: xfer},
 	}
 })
 
@@ -103,15 +102,6 @@ func nonStop(_ *session, a *args) ([]byte, error) {
 	case on:
 		return nil, errUnknown
 	}
-	return okReply, nil
-}
-
-// enableErrorStrings is lldb's.
-func enableErrorStrings(s *session, a *args) ([]byte, error) {
-	if !a.done() {
-		return nil, errSyntax
-	}
-	s.client.errors = styleLLDB
 	return okReply, nil
 }
 

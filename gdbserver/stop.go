@@ -51,6 +51,7 @@ func (s *session) stopped(stop *target.Stop) []byte {
 	}
 	out := fmt.Appendf(nil, "T%02x", s.stopSignal(stop))
 	out = s.appendReason(out, stop)
+	out = s.appendLLDBReason(out, stop)
 	if regs, err := s.proc.Registers(tid); err == nil {
 		f := target.RegisterFile{Regs: regs}
 		for _, name := range expedited {
@@ -78,7 +79,7 @@ func (s *session) stopSignal(stop *target.Stop) int {
 	case target.StopCreated:
 		return 0
 	}
-	return toGDB(int(unix.SIGTRAP))
+	return toGDB(int(s.plainStop(stop.Reason)))
 }
 
 // watchReasons are the names of watchpoint stops.

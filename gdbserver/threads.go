@@ -27,11 +27,7 @@ func setThread(s *session, a *args) ([]byte, error) {
 	} else {
 		a.want("g")
 	}
-	id := a.threadID()
-	if !a.done() {
-		return nil, errSyntax
-	}
-	tid, err := s.thread(id)
+	id, tid, err := s.takeThread(a)
 	if err != nil {
 		return nil, err
 	}
@@ -42,13 +38,19 @@ func setThread(s *session, a *args) ([]byte, error) {
 	return okReply, nil
 }
 
+// takeThread takes the thread-id that a packet ends with, and the thread that it means.
+func (s *session) takeThread(a *args) (id ptid, tid int, err error) {
+	id = a.threadID()
+	if !a.done() {
+		return id, 0, errSyntax
+	}
+	tid, err = s.thread(id)
+	return id, tid, err
+}
+
 // threadAlive: T THREAD.
 func threadAlive(s *session, a *args) ([]byte, error) {
-	id := a.threadID()
-	if !a.done() {
-		return nil, errSyntax
-	}
-	tid, err := s.thread(id)
+	_, tid, err := s.takeThread(a)
 	if err == nil && !s.alive(tid) {
 		err = errorf("no thread %d", tid)
 	}
@@ -87,11 +89,7 @@ func moreThreads(_ *session, a *args) ([]byte, error) {
 // threadExtra: qThreadExtraInfo,THREAD → its name.
 func threadExtra(s *session, a *args) ([]byte, error) {
 	a.want(",")
-	id := a.threadID()
-	if !a.done() {
-		return nil, errSyntax
-	}
-	tid, err := s.thread(id)
+	_, tid, err := s.takeThread(a)
 	if err != nil {
 		return nil, err
 	}

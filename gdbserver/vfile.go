@@ -137,6 +137,14 @@ func (t *fileTable) closeAll() {
 	}
 }
 
+// opened gives the open file that a packet, which must end here, names.
+func (s *session) opened(a *args, fd int) (file, error) {
+	if !a.done() {
+		return nil, errSyntax
+	}
+	return s.files.get(fd)
+}
+
 // path takes a hex-encoded file name that sep or the packet's end ends.
 func (a *args) path(last bool) string {
 	raw := []byte(nil)
@@ -176,10 +184,7 @@ func fileOpen(s *session, a *args) (int64, []byte, error) {
 
 func fileClose(s *session, a *args) (int64, []byte, error) {
 	fd := a.length(1<<31 - 1)
-	if !a.done() {
-		return 0, nil, errSyntax
-	}
-	f, err := s.files.get(fd)
+	f, err := s.opened(a, fd)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -194,10 +199,7 @@ func filePread(s *session, a *args) (int64, []byte, error) {
 	n := min(a.hex(), maxRead)
 	a.want(",")
 	offset := a.length(1<<63 - 1)
-	if !a.done() {
-		return 0, nil, errSyntax
-	}
-	f, err := s.files.get(fd)
+	f, err := s.opened(a, fd)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -216,10 +218,7 @@ func filePwrite(s *session, a *args) (int64, []byte, error) {
 	offset := a.length(1<<63 - 1)
 	a.want(",")
 	data := a.binary()
-	if !a.done() {
-		return 0, nil, errSyntax
-	}
-	f, err := s.files.get(fd)
+	f, err := s.opened(a, fd)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -232,10 +231,7 @@ func filePwrite(s *session, a *args) (int64, []byte, error) {
 
 func fileFstat(s *session, a *args) (int64, []byte, error) {
 	fd := a.length(1<<31 - 1)
-	if !a.done() {
-		return 0, nil, errSyntax
-	}
-	f, err := s.files.get(fd)
+	f, err := s.opened(a, fd)
 	if err != nil {
 		return 0, nil, err
 	}

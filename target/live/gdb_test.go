@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -126,8 +127,21 @@ func (b backEnd) serveFiles(t *testing.T, stdin, stdout *os.File, program string
 	if os.Getenv("KMDEV_TRACE_RSP") != "" {
 		opts.Trace = os.Stderr
 	}
-	go func() { d.done <- gdbserver.Serve(context.Background(), l, proc, opts) }()
+	ctx := limited(t)
+	go func() { d.done <- gdbserver.Serve(ctx, l, proc, opts) }()
 	return d
+}
+
+// limited ends before the test binary's time does: a test that hangs fails then, and ends what it has started.
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	end, ok := t.Deadline()
+	if !ok {
+		return t.Context()
+	}
+	ctx, cancel := context.WithDeadline(t.Context(), end.Add(-time.Until(end)/10))
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // gdbCommand is gdb in batch mode, connected, running commands.
@@ -137,7 +151,7 @@ func (d *debugged) gdbCommand(t *testing.T, program string, commands ...string) 
 	for _, c := range commands {
 		args = append(args, "-ex", c)
 	}
-	return exec.CommandContext(t.Context(), "gdb", append(args, program)...)
+	return exec.CommandContext(limited(t), "gdb", append(args, program)...)
 }
 
 // gdb runs it and gives what it prints.

@@ -64,7 +64,7 @@ func testGDBControlC(t *testing.T, b backEnd) {
 	}
 	d := b.serveFiles(t, nil, w, program, "tell")
 	w.Close()
-	gdb := d.gdbCommand(t, program, "tbreak main", "continue", "continue", "backtrace", "tbreak 8", "continue", "next", "print counter > 0", "kill")
+	gdb := d.gdbCommand(t, program, "tbreak main", "continue", "continue", "backtrace", "break spin.c:8", "continue", "continue", "print counter > 0", "kill")
 	var out bytes.Buffer
 	gdb.Stdout, gdb.Stderr = &out, &out
 	if err := gdb.Start(); err != nil {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,12 +46,7 @@ func supervise(t *testing.T, flag, program string, args ...string) *supervised {
 // launch only starts it. Whatever the test leaves of its process group is ended.
 func launch(t *testing.T, flag, program string, args ...string) *supervised {
 	t.Helper()
-	ctx := t.Context()
-	if end, ok := t.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Until(end)/10))
-		t.Cleanup(cancel)
-	}
+	ctx := limited(t)
 	cmd := exec.CommandContext(ctx, kmdev(t), append([]string{"run", "-g0", flag, "--", program}, args...)...)
 	if flag == "" {
 		cmd.Args = append(cmd.Args[:3], cmd.Args[4:]...)
@@ -92,7 +86,7 @@ func (s *supervised) gdb(t *testing.T, commands ...string) string {
 	for _, c := range commands {
 		args = append(args, "-ex", c)
 	}
-	out, _ := exec.CommandContext(t.Context(), "gdb", args...).CombinedOutput()
+	out, _ := exec.CommandContext(limited(t), "gdb", args...).CombinedOutput()
 	t.Logf("%s", out)
 	return string(out)
 }

@@ -163,6 +163,8 @@ func (p *probe) touchCost() float64 {
 type Floor struct {
 	Hypercall float64 // SYSCALL, OUT, back; microseconds
 	Touch     float64 // first touch of a 4 KiB page that KVM faults in; microseconds
+
+	runs uint64 // KVM_RUN calls of the measurement itself
 }
 
 // MeasureFloor runs bare loops in a VM of their own. It takes some tens of milliseconds. On a locked thread.
@@ -171,7 +173,11 @@ func MeasureFloor(h *Host) (Floor, error) {
 	if err != nil {
 		return Floor{}, err
 	}
-	return Floor{Hypercall: p.exitCost(), Touch: p.touchCost()}, nil
+	before, _ := kvm.Counters()
+	f := Floor{Hypercall: p.exitCost(), Touch: p.touchCost()}
+	after, _ := kvm.Counters()
+	f.runs = after - before
+	return f, nil
 }
 
 // exitCost measures a SYSCALL's way to the monitor and back, in microseconds: the mean, as a payload sees it.

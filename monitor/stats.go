@@ -23,6 +23,7 @@ type Stats struct {
 func (m *Machine) Stats() Stats {
 	s := Stats{Faults: m.as.Stats().Faults, Floor: m.floor}
 	s.Runs, s.Ioctls = kvm.Counters()
+	s.Runs -= m.floor.runs
 	m.mu.Lock()
 	s.VCPUs = m.vcpus
 	if m.vm.Early() {

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 // Populating ahead.
 //
-// Fresh anonymous memory has no entries. When the payload first touches it, the page fault tells a stream of touches
+// Fresh anonymous memory, private or shared, has no entries. When the payload first touches it, the page fault tells a stream of touches
 // (upwards or downwards, each fault at the edge of what was populated last) from scattered ones:
 //
 //   - A stream's next window is populated on the host in one call and gets its entries with the exit that the fault costs
@@ -70,7 +70,7 @@ func (as *AddressSpace) choose(v *VMA, page uint64, need uint32) (start, end uin
 	if v.hostBacked() {
 		return page, page + pageSize, w
 	}
-	if !v.anonymous() || v.Page != 0 {
+	if !v.fresh() || v.Page != 0 {
 		start, end = as.block(v, page)
 		if v.Flags&File != 0 && need != protWrite {
 			w = as.window(start, end, unix.MADV_POPULATE_READ)

@@ -34,31 +34,48 @@ var (
 )
 
 func (as *AddressSpace) force(gva uint64, p []byte, k forceKind) (done int, err error) {
-	as.mu.Lock()
-	defer as.mu.Unlock()
 	for done < len(p) {
 		at := gva + uint64(done)
-		v := as.vmas.find(at)
-		if v == nil {
+		v, fd, ok := as.forceTarget(at)
+		if !ok {
 			return done, fmt.Errorf("no memory at %#x: %w", at, unix.EFAULT)
 		}
-		n := min(uint64(len(p)-done), v.End-at)
-		m := as.forceVMA(v, at, p[done:done+int(n)], k)
-		done += m
+		part := p[done:min(uint64(len(p)), uint64(done)+v.End-at)]
+		// Without the lock: the page may have to be read from a file first. If it has gone meanwhile, so be it.
+		m := 0
+		if fd >= 0 {
+			m, _ = k.mem(fd, part, int64(host(at)))
+		}
+		if m <= 0 {
+			m = as.forceUnder(at, part, k)
+		}
 		if m == 0 {
 			return done, fmt.Errorf("memory at %#x can't be accessed: %w", at, unix.EFAULT)
 		}
+		done += m
 	}
 	return done, nil
 }
 
-// forceVMA moves p, which lies within v, or the start of it. /proc/self/mem overrides protections (FOLL_FORCE) unless the
-// host has been told otherwise (proc_mem.force_override); then the host mapping's is changed for a moment.
-func (as *AddressSpace) forceVMA(v *VMA, at uint64, p []byte, k forceKind) int {
-	if fd, ok := as.mem(); ok {
-		if m, err := k.mem(fd, p, int64(host(at))); err == nil && m > 0 {
-			return m
-		}
+// forceTarget gives a copy of the VMA at gva, and /proc/self/mem, -1 if it can't be had.
+func (as *AddressSpace) forceTarget(gva uint64) (v VMA, fd int, ok bool) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	found := as.vmas.find(gva)
+	if found == nil {
+		return v, -1, false
+	}
+	return *found, as.mem(), true
+}
+
+// forceUnder moves p, or the start of it, where the host's /proc/self/mem does not override protections (FOLL_FORCE), as it
+// has been told (proc_mem.force_override): the mapping's is changed for a moment.
+func (as *AddressSpace) forceUnder(at uint64, p []byte, k forceKind) int {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	v := as.vmas.find(at)
+	if v == nil {
+		return 0
 	}
 	page, has := pageDown(at), hostProt(v.Prot)
 	p = p[:min(uint64(len(p)), page+pageSize-at)]
@@ -82,21 +99,21 @@ func (as *AddressSpace) OpenMem() {
 	as.mem()
 }
 
-// mem gives /proc/self/mem, opened at first use. as.mu is held.
-func (as *AddressSpace) mem() (int, bool) {
+// mem gives /proc/self/mem, opened at first use, or -1. as.mu is held.
+func (as *AddressSpace) mem() int {
 	if as.memFD >= 0 {
-		return as.memFD, true
+		return as.memFD
 	}
 	fd, err := unix.Open("/proc/self/mem", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, false
+		return -1
 	}
 	if as.cfg.Relocate != nil {
 		if fd, err = as.cfg.Relocate(fd); err != nil {
 			unix.Close(fd)
-			return -1, false
+			return -1
 		}
 	}
 	as.memFD = fd
-	return fd, true
+	return fd
 }

@@ -300,6 +300,58 @@ func TestAheadMemory(t *testing.T) {
 	}
 }
 
+// TestAheadShared: shared anonymous and System V memory is populated ahead too, a page in eight holds no more than twice as
+// much, and a second mapping of what is there finds it there.
+func TestAheadShared(t *testing.T) {
+	const size = 16 * mib
+	const pages = size / pageSize
+	id, err := unix.SysvShmGet(unix.IPC_PRIVATE, size, unix.IPC_CREAT|0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.SysvShmCtl(id, unix.IPC_RMID, nil)
+	r := newRig(t)
+	c := r.cpu()
+	for _, m := range []struct {
+		name string
+		addr uint64
+	}{
+		{"shared", r.as.mustMap(t, 0, size, rw, shared)},
+		{"System V", r.as.Shmat(uint64(id), 0, 0)},
+	} {
+		r.must(m.addr)
+		before := r.as.Stats()
+		if o := c.sweep(m.addr, pageSize, pages/2); o != resolved {
+			t.Fatal(m.name, o)
+		}
+		after := r.as.Stats()
+		if after.Ahead-before.Ahead < pages/4 || after.Faults-before.Faults > 40 {
+			t.Errorf("%s: %d pages ahead, %d faults", m.name, after.Ahead-before.Ahead, after.Faults-before.Faults)
+		}
+		held := rss(t, m.addr, size) / pageSize
+		if o := c.sweep(m.addr+size/2+mib, 8*pageSize, pages/32); o != resolved {
+			t.Fatal(m.name, o)
+		}
+		if more := rss(t, m.addr, size)/pageSize - held; more > 2*pages/32+2*grantPool {
+			t.Errorf("%s: %d pages touched, %d more held", m.name, pages/32, more)
+		}
+		// MREMAP of length 0 makes a second mapping.
+		twin := r.as.Mremap(m.addr, 0, size, unix.MREMAP_MAYMOVE, 0)
+		r.must(twin)
+		before = r.as.Stats()
+		if o := c.sweep(twin, pageSize, pages/2); o != resolved {
+			t.Fatal(m.name, o)
+		}
+		if s := r.as.Stats(); s.Ahead != before.Ahead {
+			t.Errorf("%s: %d pages of the twin populated ahead", m.name, s.Ahead-before.Ahead)
+		}
+		if b, o := c.load(m.addr + 5*pageSize); b != 1 || o != resolved {
+			t.Errorf("%s: %d %+v", m.name, b, o)
+		}
+	}
+	checkInvariants(t, r.as, nil)
+}
+
 // TestDiscardedHuge: memory of a stream that has become huge pages is given back, and touched in one place again it is one
 // page.
 func TestDiscardedHuge(t *testing.T) {

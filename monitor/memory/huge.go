@@ -57,7 +57,7 @@ func hostTHP() thpMode {
 func (as *AddressSpace) hugeBlock(v *VMA, page uint64) (start, end uint64, ok bool) {
 	start = alignDown(page, largePage)
 	end = start + largePage
-	if start < v.Start || end > v.End || v.Flags&NoHugePage != 0 {
+	if start < v.Start || end > v.End || v.Flags&(NoHugePage|Shared) != 0 {
 		return 0, 0, false
 	}
 	if v.Flags&HugePage == 0 && as.thp() != thpAlways {
@@ -141,10 +141,11 @@ func thpDisabled() bool {
 	return err == nil && n != 0
 }
 
-// adviseHuge makes the whole blocks of a window huge pages, if they pay. as.mu is held.
+// adviseHuge makes the whole blocks of a window of private memory huge pages, if they pay; for shared memory the host has
+// settings of its own. as.mu is held.
 func (as *AddressSpace) adviseHuge(v *VMA, w *window) {
 	start, end := alignUp(w.start, largePage), alignDown(w.end, largePage)
-	if start < end && v.Flags&(HugePage|NoHugePage) == 0 && as.thp() != thpAlways && as.mayHuge() &&
+	if start < end && v.anonymous() && v.Flags&(HugePage|NoHugePage) == 0 && as.thp() != thpAlways && as.mayHuge() &&
 		hostAdvise(start, end-start, unix.MADV_HUGEPAGE) == 0 {
 		v.Advised, v.Huge, w.huge, w.measure = true, true, true, true
 		as.stats.HugeBlocks += (end - start) / largePage

@@ -35,9 +35,52 @@ func (as *AddressSpace) lock(addr, length, flags uint64) uint64 {
 	if e != 0 {
 		return result(0, e)
 	}
+	if flags == 0 && as.populatesLocked(start, end) {
+		as.bringIn(start, end)
+	}
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	return result(0, as.lockRange(start, end, flags))
+}
+
+// populatesLocked tells whether mlock(2) of [start, end) will get so far as to populate it.
+func (as *AddressSpace) populatesLocked(start, end uint64) bool {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return end <= usermem.Size && as.firstHole(start, end) == end && as.mayLock(start, end)
+}
+
+// bringIn populates [start, end) as mlock(2) is going to. It may take long and wait for other threads of the payload (a file
+// system may be one), so it is done without the lock, and what it does not achieve is left to mlock.
+func (as *AddressSpace) bringIn(start, end uint64) {
+	for start < end {
+		w, ok := as.nextToLock(start, end)
+		if !ok {
+			return
+		}
+		if w.advice != 0 && as.generation.Load() == w.generation {
+			hostAdvise(w.start, w.end-w.start, w.advice)
+		}
+		start = w.end
+	}
+}
+
+// nextToLock gives the first mapping within [start, end), and how to populate it.
+func (as *AddressSpace) nextToLock(start, end uint64) (w window, ok bool) {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	v := as.vmas.at(as.vmas.seek(start))
+	if v == nil || v.Start >= end {
+		return w, false
+	}
+	w = as.window(max(start, v.Start), min(end, v.End), unix.MADV_POPULATE_READ)
+	switch {
+	case v.hostBacked() || v.Prot&protAll == 0:
+		w.advice = 0
+	case v.Prot&protWrite != 0 && v.Flags&Shared == 0:
+		w.advice = unix.MADV_POPULATE_WRITE
+	}
+	return w, true
 }
 
 // lockRange locks on the host, whose limits (RLIMIT_MEMLOCK) count the payload's memory only: the monitor locks nothing.
@@ -135,10 +178,13 @@ func (as *AddressSpace) Mlockall(flags uint64) uint64 {
 	if flags == 0 || flags&^(unix.MCL_CURRENT|unix.MCL_FUTURE|unix.MCL_ONFAULT) != 0 || flags == unix.MCL_ONFAULT {
 		return result(0, unix.EINVAL)
 	}
-	as.mu.Lock()
-	defer as.mu.Unlock()
 	limit := as.cfg.Limit(unix.RLIMIT_MEMLOCK)
 	capable := hasCapability(capIPCLock)
+	if flags&(unix.MCL_CURRENT|unix.MCL_ONFAULT) == unix.MCL_CURRENT && as.mayLockAll(limit, capable) {
+		as.bringIn(0, usermem.Size)
+	}
+	as.mu.Lock()
+	defer as.mu.Unlock()
 	if limit == 0 && !capable {
 		return result(0, unix.EPERM)
 	}
@@ -158,6 +204,12 @@ func (as *AddressSpace) Mlockall(flags uint64) uint64 {
 		as.eachRange(func(start, end uint64) { as.lockRange(start, end, how) })
 	}
 	return 0
+}
+
+func (as *AddressSpace) mayLockAll(limit uint64, capable bool) bool {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	return capable || limit != 0 && as.total <= limit
 }
 
 // Munlockall is munlockall(2).

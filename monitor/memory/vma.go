@@ -70,6 +70,9 @@ func (v *VMA) hostBacked() bool { return v.Host != 0 }
 // anonymous tells whether v is private memory with no file behind it.
 func (v *VMA) anonymous() bool { return v.Flags&(File|Shared) == 0 && v.Host == 0 }
 
+// fresh tells whether pages of v that the host does not hold are pages of zeros: private memory, and shared memory of ours.
+func (v *VMA) fresh() bool { return v.anonymous() || v.Object != 0 && v.Host == 0 }
+
 // accountable tells whether v is private and writable: what Linux counts against RLIMIT_DATA and overcommit.
 func (v *VMA) accountable() bool {
 	return v.Prot&unix.PROT_WRITE != 0 && v.Flags&(Shared|GrowsDown) == 0

@@ -85,6 +85,8 @@ var nativeEqual = []fixture{
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "escape_cpu", variants: onStatics, args: each("privileged", "ports", "gates", "selectors", "addresses")},
 	{name: "escape_frame", variants: onStatics},
+	{name: "escape_files", logs: true, variants: onGlibc},
+	{name: "escape_race", logs: true, variants: onGlibc},
 	{name: "escape_calls", logs: true, variants: onGlibc, args: each("structures", "maps", "requests")},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},

@@ -144,7 +144,20 @@ func (p *procMount) path(fd int) (rel string, trusted, ok bool) {
 	if rel, ok = below(full, top); !ok {
 		return "", false, false
 	}
-	return strings.Trim(root+"/"+rel, "/"), devOf(&x) == p.dev, true
+	rel = strings.Trim(root+"/"+rel, "/")
+	return rel, devOf(&x) == p.dev || p.sameSelf(root, top, rel), true
+}
+
+// sameSelf tells whether a path below another procfs is this process's. What that one calls self is this process, in the numbers of
+// its own pid namespace: only if the number is the same, and the path is about it, may the path be taken for one of the trusted
+// mount's. A payload that makes it lie by mounts gets its own files instead.
+func (p *procMount) sameSelf(root, top, rel string) bool {
+	first, _, _ := strings.Cut(rel, "/")
+	if root != "/" || first != p.self {
+		return false
+	}
+	self, err := readlinkat(unix.AT_FDCWD, strings.TrimSuffix(top, "/")+"/self")
+	return err == nil && self == p.self
 }
 
 // below strips a directory from a path.

@@ -87,6 +87,8 @@ var nativeEqual = []fixture{
 	{name: "escape_frame", variants: onStatics},
 	{name: "escape_files", logs: true, variants: onGlibc},
 	{name: "escape_race", logs: true, variants: onGlibc},
+	{name: "escape_signal", variants: onStatics},
+	{name: "escape_tree", logs: true, variants: onGlibc},
 	{name: "escape_calls", logs: true, variants: onGlibc, args: each("structures", "maps", "requests")},
 	{name: "misc", variants: onStatics, logs: true},
 	{name: "cxx_exceptions", variants: onCxx},

@@ -77,6 +77,7 @@ var nativeEqual = []fixture{
 	{name: "proc_fork", variants: onC},
 	{name: "proc_vfork", variants: onGlibc},
 	{name: "proc_exec", variants: onC},
+	{name: "proc_bomb", variants: onGlibc},
 	{name: "ipc", variants: onGlibc},
 	{name: "descriptors", variants: onGlibc, logs: true},
 	{name: "barriers", variants: onGlibc},

@@ -97,19 +97,24 @@ func (t *Thread) fork(c *cloneArgs) uint64 {
 	if c.flags&unix.CLONE_FILES == 0 {
 		child.Close = [][2]uint32{{uint32(m.fds.Bound()), uint32(keptBase() - 1)}}
 	}
-	var pid uintptr
-	m.debug.freeze(func(hidden []hiddenByte) {
-		ch.hidden = hidden
-		m.as.Freeze(func(s memory.State) {
-			ch.memory = s
-			var w handover.Writer
-			in.write(&w)
-			child.State = w.Bytes()
-			pid = hostcall.Fork(child)
+	make := func() (pid uintptr) {
+		m.debug.freeze(func(hidden []hiddenByte) {
+			ch.hidden = hidden
+			m.as.Freeze(func(s memory.State) {
+				ch.memory = s
+				var w handover.Writer
+				in.write(&w)
+				child.State = w.Bytes()
+				pid = hostcall.Fork(child)
+			})
 		})
-	})
-	call.keepAlive()
-	return uint64(pid)
+		call.keepAlive()
+		return pid
+	}
+	if m.crowded() {
+		return uint64(t.watchedFork(in, child, make))
+	}
+	return uint64(make())
 }
 
 // hostVDSO finds the monitor's vDSO, if it has not been found yet.
@@ -140,6 +145,9 @@ func (m *Machine) runForked(in *inheritance) error {
 	t, err := m.firstThread(in.sig)
 	if err != nil {
 		return err
+	}
+	if err := m.announce(t); err != nil {
+		return fmt.Errorf("the VM of a forked child: %w", err)
 	}
 	m.told = in.told
 	m.joinTree(in.tree)

@@ -222,13 +222,26 @@ func (t *Thread) switchEntry(pvm bool) {
 // interrupted handles a KVM_RUN that came back without an event of the payload's.
 func (t *Thread) interrupted(e unix.Errno) {
 	switch e {
-	case 0, unix.EINTR, unix.EAGAIN:
+	case unix.EAGAIN:
+		t.starved()
+	case 0, unix.EINTR:
 		t.busy = true
 	case unix.EFAULT, unix.EHWPOISON:
 		t.unbacked(e)
 	default:
 		t.broken(e)
 	}
+}
+
+// starved handles a KVM_RUN that failed with EAGAIN. With the registers untaken, it is because KVM finds no room for the thread
+// that recovers its huge pages (the first KVM_RUN of a VM starts it), and has overwritten them.
+func (t *Thread) starved() {
+	if t.v.Run.DirtyRegs == 0 {
+		t.busy = true
+		return
+	}
+	t.m.log.Error("KVM can't start a thread for the VM: raise ulimit -u, or pids.max of the cgroup")
+	t.m.die(unix.SIGKILL)
 }
 
 // unbacked handles a KVM_RUN that could not find host memory behind a page-table entry: a file got shorter, or another

@@ -37,6 +37,8 @@ type inheritance struct {
 	selfFD      int
 	statsFD     int
 	parentFD    int
+	pidsLimit   uint64 // see Machine.crowded
+	birth       birth  // forked
 
 	program loader.Handed // executed
 	child   childState    // forked
@@ -89,6 +91,8 @@ func (in *inheritance) write(w *handover.Writer) {
 	w.Int(in.selfFD)
 	w.Int(in.statsFD)
 	w.Int(in.parentFD)
+	w.Uint(in.pidsLimit)
+	in.birth.write(w)
 	if in.forked {
 		in.child.write(w)
 	} else {
@@ -129,6 +133,8 @@ func (in *inheritance) read(r *handover.Reader) {
 	filters := r.Bool()
 	confine.InheritNoNewPrivs(filters, r.Bool())
 	in.selfFD, in.statsFD, in.parentFD = r.Int(), r.Int(), r.Int()
+	in.pidsLimit = r.Uint()
+	in.birth.read(r)
 	if in.forked {
 		in.child.read(r)
 	} else {
@@ -200,7 +206,8 @@ func (c *childState) read(r *handover.Reader) {
 func (m *Machine) inherit(t *Thread) *inheritance {
 	in := &inheritance{opts: m.opts, host: *m.host, limit: m.fds.Limit(), limits: m.limits.list(), tree: m.treeFD(), told: m.told,
 		actions: m.actions.Table(), sig: t.sig.Snapshot(),
-		personality: m.personality.Load(), confined: t.confined.Load(), selfFD: m.selfFD, statsFD: m.statsFD, parentFD: m.parentFD}
+		personality: m.personality.Load(), confined: t.confined.Load(), selfFD: m.selfFD, statsFD: m.statsFD, parentFD: m.parentFD,
+		pidsLimit: m.pidsLimit(), birth: birth{-1, -1}}
 	return in
 }
 
@@ -226,7 +233,8 @@ func readConfinement(r *handover.Reader) *confinement {
 
 // kept are the descriptors that the inheritance names.
 func (in *inheritance) kept() []int {
-	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.parentFD, in.program.Exec, in.program.Interp, in.child.exeFD, in.tree, sys.ProcFD()}
+	list := []int{in.host.Sys.FD, in.opts.LogFD, in.selfFD, in.statsFD, in.parentFD, in.program.Exec, in.program.Interp, in.child.exeFD, in.tree,
+		in.birth.up, in.birth.stderr, sys.ProcFD()}
 	n := 0
 	for _, fd := range list {
 		if fd >= keptBase() && fd < hostcall.FDEnd() {

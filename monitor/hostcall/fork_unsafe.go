@@ -56,6 +56,8 @@ type Child struct {
 	State []byte
 	// Binary is a descriptor of this binary that can be read.
 	Binary int
+	// First are system calls that the child makes first: number and three arguments.
+	First [][4]uintptr
 	// Close are ranges of descriptors that the child closes, both ends included.
 	Close [][2]uint32
 	// VDSO is where this process has the vDSO and its data pages: start and end. Zero if there is none, or the child is to do
@@ -115,6 +117,9 @@ func (h *handover) add(nr uintptr, args ...uintptr) {
 
 // list writes the child's system calls.
 func (h *handover) list() {
+	for _, c := range h.child.First {
+		h.add(c[0], c[1], c[2], c[3])
+	}
 	for _, r := range h.child.Close {
 		h.add(unix.SYS_CLOSE_RANGE, uintptr(r[0]), uintptr(r[1]), 0)
 	}

@@ -11,6 +11,10 @@
 #define RESERVE       4160
 #define RESERVE_FEW   256
 
+// The first eight bytes of stateName, "KMDEVSTA", little-endian, and its length.
+#define STATE_NAME     0x4154535645444d4b
+#define STATE_NAME_LEN 11
+
 // roomForDescriptors decides which descriptors are the monitor's (fdBound and above) and makes the kernel grow the
 // descriptor table to hold them all. It is part of the entry: later, with threads that share the table, growing it
 // waits for an RCU grace period, 20 ms and more. It needs no g and changes BX and R15 not.
@@ -44,6 +48,46 @@ open:
 	MOVQ ·inheritedNofile+0(SB), R8 // soft
 	MOVQ ·inheritedNofile+8(SB), R9 // hard
 
+	// A process that goes on for another one keeps its division, whose end is the hard limit by now: descriptors that are
+	// handed over would become the payload's otherwise. The bound is the first number of the entry (givenText).
+	MOVQ 0(BX), CX
+	MOVQ 16(BX)(CX*8), SI // first environment entry
+	TESTQ SI, SI
+	JZ   fresh
+	MOVQ $STATE_NAME, CX
+	CMPQ (SI), CX
+	JNE  fresh
+	ADDQ $STATE_NAME_LEN, SI
+	XORL R12, R12
+
+digit:
+	MOVBLZX (SI), CX
+	INCQ SI
+	CMPL CX, $','
+	JEQ  divided
+	SUBL $'0', CX
+	CMPL CX, $9
+	JLS  value
+	SUBL $('a'-'0'-10), CX
+
+value:
+	CMPL CX, $15
+	JHI  fresh
+	SHLQ $4, R12
+	ORQ  CX, R12
+	JMP  digit
+
+divided:
+	TESTQ R12, R12
+	JZ   fresh
+	CMPQ R12, R9
+	JCC  fresh
+	MOVQ R9, R13
+	SUBQ R9, R12
+	NEGQ R12
+	JMP  share
+
+fresh:
 	MOVQ $ROOMY, R12 // bound
 	CMPQ R9, R12
 	JCC  atLeastSoft

@@ -14,6 +14,7 @@ const stateName = "KMDEVSTATE="
 
 // handoverPlace is that entry: numbers in hexadecimal, each with a comma behind it.
 type handoverPlace struct {
+	bound      uintptr // FDBound; roomForDescriptors reads it
 	addr, size uintptr // of the state in memory: Fork
 	fd         uintptr // of the state as a file, if addr is 0: Exec
 	top        uintptr // topKept, after a fork
@@ -21,8 +22,8 @@ type handoverPlace struct {
 	eventfd    uintptr
 }
 
-func (p *handoverPlace) fields() [6]*uintptr {
-	return [...]*uintptr{&p.addr, &p.size, &p.fd, &p.top, &p.epfd, &p.eventfd}
+func (p *handoverPlace) fields() [7]*uintptr {
+	return [...]*uintptr{&p.bound, &p.addr, &p.size, &p.fd, &p.top, &p.epfd, &p.eventfd}
 }
 
 // givenText is the entry for the next monitor.
@@ -30,6 +31,7 @@ func givenText(p handoverPlace) string {
 	if p.addr != 0 {
 		p.top = topKept()
 	}
+	p.bound = uintptr(fdBound)
 	p.epfd, p.eventfd = pollerVars[0], pollerVars[1]
 	b := []byte(stateName)
 	for _, f := range p.fields() {

@@ -73,3 +73,21 @@ func TestPollerMoves(t *testing.T) {
 		run(t, command(t, exe, "poller", nil), &r)
 	}
 }
+
+// TestDivisionIsInherited: a monitor that goes on for another divides descriptors as that one did, whatever its own limits.
+func TestDivisionIsInherited(t *testing.T) {
+	for entry, want := range map[string]func(int) bool{
+		stateName + "3e8,":  func(n int) bool { return n == 1000 },
+		stateName + "1000,": func(n int) bool { return n != 0x1000 }, // no room above: the hard limit is lower now
+		stateName + "0,":    func(n int) bool { return n >= 1024 },
+		stateName + "3x8,":  func(n int) bool { return n >= 1024 },
+	} {
+		var r pollerReport
+		exe := withEntry(t)
+		l := launch{Exe: exe, Args: []string{"x"}, Env: []string{entry, roleVar + "=poller"}, Soft: 1024, Hard: 4096}
+		run(t, command(t, exe, "launch", l), &r)
+		if !want(r.Bound) || !r.Polls || len(r.Low) != 0 {
+			t.Errorf("%s: %+v", entry, r)
+		}
+	}
+}

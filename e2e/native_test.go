@@ -67,6 +67,8 @@ var nativeEqual = []fixture{
 	{name: "mem_fault_calls", variants: onStatics},
 	{name: "files", variants: onGlibc},
 	{name: "procfs", variants: onC},
+	{name: "proc_facts", variants: onC, args: [][]string{nil, {"tree"}}},
+	{name: "rlimits", variants: onStatics},
 	{name: "sockets", variants: onGlibc},
 	{name: "polling", variants: onStatics},
 	{name: "tty", variants: onStatics},

@@ -197,9 +197,14 @@ func (m *Machine) stateFile(state []byte) (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
-	if n, err := unix.Pwrite(kept, state, 0); err != nil || n != len(state) {
+	err = hostcall.OwnFile(func() error {
+		if n, err := unix.Pwrite(kept, state, 0); err != nil || n != len(state) {
+			return fmt.Errorf("writing the state: %w", errors.Join(err, unix.EIO))
+		}
+		return nil
+	})
+	if err != nil {
 		unix.Close(kept)
-		return -1, fmt.Errorf("writing the state: %w", errors.Join(err, unix.EIO))
 	}
-	return kept, nil
+	return kept, err
 }

@@ -3,7 +3,6 @@ package monitor
 import (
 	"math/bits"
 
-	"kmdev/monitor/confine"
 	"kmdev/monitor/procview"
 	"kmdev/monitor/signal"
 
@@ -35,7 +34,7 @@ func (m *Machine) describe(v *procview.View) {
 	v.Threads = m.Threads()
 	v.Caught, v.Ignored = m.actionSets()
 	v.Limits = m.Rlimits()
-	v.NoNewPrivs = confine.PayloadNoNewPrivs(true)
+	v.NoNewPrivs = noNewPrivs()
 	u := m.as.Usage()
 	v.Sizes = procview.Sizes{Total: u.Total, Peak: u.Peak, Data: u.Data, Stack: u.Stack, Exec: u.Exec}
 	s := &m.start

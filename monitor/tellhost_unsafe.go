@@ -21,6 +21,7 @@ type mmMap struct {
 
 const (
 	prSetMMMap = 14
+	heapNamed  = 256 << 20  // the kernel calls [heap] what begins within so many bytes of the heap's start
 	noExeFD    = ^uint32(0) // kmdev stays /proc/PID/exe: the kernel changes no file that is mapped
 )
 
@@ -33,11 +34,15 @@ func (m *Machine) tellHost() {
 	at := func(gva uint64) uint64 { return usermem.Window + gva }
 	mm := mmMap{
 		startCode: at(s.StartCode), endCode: at(s.EndCode), startData: at(s.StartData), endData: at(s.EndData),
-		startBrk: at(u.BrkStart), brk: at(u.BrkStart) + 1, // one byte of heap is enough for the kernel to name it
+		startBrk: at(u.BrkStart), brk: at(u.BrkStart) + heapNamed,
 		startStack: at(s.StackPointer), argStart: at(s.ArgStart), argEnd: at(s.ArgEnd), envStart: at(s.EnvStart), envEnd: at(s.EnvEnd),
 		auxv: uintptr(unsafe.Pointer(unsafe.SliceData(auxv))), auxvSize: uint32(len(auxv)), exeFD: noExeFD,
 	}
 	r := hostcall.Raw(unix.SYS_PRCTL, unix.PR_SET_MM, prSetMMMap, uintptr(unsafe.Pointer(&mm)), unsafe.Sizeof(mm), 0, 0)
+	if m.told = r == 0; !m.told {
+		mm.brk = mm.startBrk + 1 // RLIMIT_DATA counts it
+		r = hostcall.Raw(unix.SYS_PRCTL, unix.PR_SET_MM, prSetMMMap, uintptr(unsafe.Pointer(&mm)), unsafe.Sizeof(mm), 0, 0)
+		m.told = r == 0
+	}
 	runtime.KeepAlive(auxv)
-	m.told = r == 0
 }

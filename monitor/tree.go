@@ -1,7 +1,7 @@
 package monitor
 
 import (
-	"kmdev/monitor/confine"
+	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/procview"
 	"kmdev/monitor/sys"
@@ -30,7 +30,11 @@ func (m *Machine) growTree() {
 	if m.tree.Load() != nil {
 		return
 	}
-	file, err := tree.Create(m.fds.Keep)
+	var file *tree.Tree
+	err := hostcall.OwnFile(func() (err error) {
+		file, err = tree.Create(m.fds.Keep)
+		return err
+	})
 	if err == nil {
 		err = m.join(file)
 	}
@@ -95,7 +99,7 @@ func (m *Machine) publish() {
 	if own == nil {
 		return
 	}
-	i := &tree.Info{Exe: m.exeFD, FDBound: m.fds.Bound(), NoNewPrivs: confine.PayloadNoNewPrivs(true)}
+	i := &tree.Info{Exe: m.exeFD, FDBound: m.fds.Bound(), NoNewPrivs: noNewPrivs()}
 	i.Caught, i.Ignored = m.actionSets()
 	for n, resource := range treeLimits {
 		i.Limits[n], _ = m.Rlimit(resource)

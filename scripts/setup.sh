@@ -21,6 +21,7 @@ test_needs=(
   /usr/share/doc/libc6-dbg:libc6-dbg
   /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev
   busybox:busybox-static gawk:gawk lua5.4:lua5.4 bc:bc xz:xz-utils zstd:zstd
+  ps:procps lsof:lsof
   lldb:lldb sqlite3:sqlite3 jq:jq openssl:openssl perl:perl /usr/bin/python3:python3 node:nodejs
 )
 amdv_needs=(

@@ -50,3 +50,9 @@ func Queue(tid int, sig int, info *[128]byte) uintptr {
 }
 
 const eperm = ^uintptr(unix.EPERM) + 1
+
+// pending is the set of signals (bit sig-1) that are pending for the calling thread or the process.
+func pending() (set uint64) {
+	raw6(unix.SYS_RT_SIGPENDING, uintptr(unsafe.Pointer(&set)), 8, 0, 0, 0, 0)
+	return set
+}

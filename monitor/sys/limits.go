@@ -3,6 +3,7 @@ package sys
 import (
 	"golang.org/x/sys/unix"
 
+	"kmdev/monitor/hostcall"
 	"kmdev/monitor/usermem"
 )
 
@@ -57,6 +58,10 @@ func hostLimit(t task, pid, resource uint64, set bool, want, old *unix.Rlimit) u
 		m.PutUint64(0, want.Cur)
 		m.PutUint64(8, want.Max)
 		from = m.Host()
+	}
+	if set && resource == unix.RLIMIT_FSIZE {
+		hostcall.FileSize.Lock()
+		defer hostcall.FileSize.Unlock()
 	}
 	r := raw(unix.SYS_PRLIMIT64, uintptr(pid), uintptr(resource), from, m.Host()+16, 0, 0)
 	old.Cur, old.Max = m.Uint64(16), m.Uint64(24)

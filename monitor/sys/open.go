@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kmdev/monitor/hostcall"
 	"kmdev/monitor/hypercall"
 	"kmdev/monitor/usermem"
 )
@@ -219,17 +220,24 @@ func snapshot(proc *procMount, name string, text []byte) (int, unix.Errno) {
 		return -1, errnoOf(err)
 	}
 	defer closeFD(w)
-	for off := 0; off < len(text); {
-		n, err := unix.Pwrite(w, text[off:], int64(off))
-		if err != nil {
-			return -1, errnoOf(err)
-		}
-		off += n
+	if err := hostcall.OwnFile(func() error { return writeAll(w, text) }); err != nil {
+		return -1, errnoOf(err)
 	}
 	unix.Fchmod(w, 0o444)
 	unix.FcntlInt(uintptr(w), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
 	r, err := unix.Openat(proc.fd, fdPath(w), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	return r, errnoOf0(err)
+}
+
+func writeAll(fd int, text []byte) error {
+	for off := 0; off < len(text); {
+		n, err := unix.Pwrite(fd, text[off:], int64(off))
+		if err != nil {
+			return err
+		}
+		off += n
+	}
+	return nil
 }
 
 // errnoOf0 is errnoOf where nil is 0.

@@ -21,6 +21,8 @@ const (
 	maxThreads   = 2040
 	maxRanges    = 2048
 	fileSize     = unsafe.Sizeof(file{})
+	headSize     = unsafe.Offsetof(file{}.slots)
+	slotSize     = unsafe.Sizeof(slot{})
 )
 
 // slot is what a process says. Only it writes here.

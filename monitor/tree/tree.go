@@ -5,7 +5,6 @@
 package tree
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -48,43 +47,53 @@ var names = []string{"", "[vdso]", "[vvar]", "[vvar_vclock]"}
 
 // Tree is a mapped file. Its methods may be called from any thread.
 type Tree struct {
-	fd  int
-	mem *file
+	fd   int
+	mem  *file
+	room int // processes
 }
 
-// Create makes the file; relocate gives a descriptor its place among the monitor's.
+// Create makes the file; relocate gives a descriptor its place among the monitor's. A small RLIMIT_FSIZE makes it one for fewer
+// processes.
 func Create(relocate func(int) (int, error)) (*Tree, error) {
-	if !mayHave(fileSize) {
-		return nil, errors.New("a process tree's file is larger than RLIMIT_FSIZE allows")
+	var l unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_FSIZE, nil, &l); err != nil {
+		return nil, fmt.Errorf("process tree: RLIMIT_FSIZE: %w", err)
+	}
+	processes := uint64(maxProcesses)
+	if l.Cur < uint64(fileSize) {
+		processes = (max(l.Cur, uint64(headSize)) - uint64(headSize)) / uint64(slotSize)
+	}
+	if processes == 0 {
+		return nil, fmt.Errorf("process tree: RLIMIT_FSIZE is %d: %w", l.Cur, unix.EFBIG)
 	}
 	fd, err := unix.MemfdCreate("kmdev-tree", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("process tree: %w", err)
 	}
-	if err := unix.Ftruncate(fd, int64(fileSize)); err != nil {
+	if err := unix.Ftruncate(fd, int64(uint64(headSize)+processes*uint64(slotSize))); err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("process tree: %w", err)
 	}
-	if fd, err = relocate(fd); err != nil {
+	own, err := relocate(fd)
+	if err != nil {
 		unix.Close(fd)
 		return nil, fmt.Errorf("process tree: %w", err)
 	}
-	return Open(fd)
-}
-
-// mayHave tells whether a file may have that size: making it larger than RLIMIT_FSIZE would raise SIGXFSZ.
-func mayHave(size uintptr) bool {
-	var l unix.Rlimit
-	return unix.Prlimit(0, unix.RLIMIT_FSIZE, nil, &l) == nil && l.Cur >= uint64(size)
+	return Open(own)
 }
 
 // Open maps the file that was inherited as fd.
 func Open(fd int) (*Tree, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("process tree: %w", err)
+	}
 	mem, err := mapFile(fd)
 	if err != nil {
 		return nil, fmt.Errorf("process tree: %w", err)
 	}
-	return &Tree{fd, mem}, nil
+	room := max(st.Size, int64(headSize)) - int64(headSize)
+	return &Tree{fd, mem, int(min(room/int64(slotSize), maxProcesses))}, nil
 }
 
 // FD is the file's descriptor, for a process that is to join.
@@ -103,7 +112,7 @@ type Member struct {
 func (t *Tree) Join(pid int, start uint64) (*Member, error) {
 	n := t.claim(uint32(pid))
 	if n < 0 {
-		return nil, fmt.Errorf("process tree: more than %d processes", maxProcesses)
+		return nil, fmt.Errorf("process tree: more than %d processes", t.room)
 	}
 	m := &Member{t: t, n: n, slot: &t.mem.slots[n]}
 	m.write(func(s *slot) {
@@ -118,7 +127,7 @@ func (t *Tree) claim(pid uint32) int {
 	if n := t.entry(pid); n >= 0 {
 		return n
 	}
-	for n := range t.mem.index {
+	for n := range t.room {
 		if n >= firstSweep && n&(n-1) == 0 {
 			if dead := t.sweep(n, pid); dead >= 0 {
 				return dead
@@ -150,7 +159,7 @@ func (t *Tree) sweep(n int, pid uint32) int {
 
 // entry finds the entry of a pid.
 func (t *Tree) entry(pid uint32) int {
-	for n := range int(t.mem.used()) {
+	for n := range min(int(t.mem.used()), t.room) {
 		if atomic.LoadUint32(&t.mem.index[n]) == pid {
 			return n
 		}

@@ -185,6 +185,34 @@ func must(fd int, err error) int {
 	return fd
 }
 
+// TestSmallFiles: RLIMIT_FSIZE leaves room for fewer processes, or for none.
+func TestSmallFiles(t *testing.T) {
+	var old unix.Rlimit
+	limit := func(n uint64) {
+		if err := unix.Prlimit(0, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: n, Max: old.Max}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := unix.Prlimit(0, unix.RLIMIT_FSIZE, nil, &old); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Prlimit(0, unix.RLIMIT_FSIZE, &old, nil)
+	limit(uint64(headSize + 2*slotSize + 5))
+	tr := newTree(t)
+	for pid := 1; pid <= 2; pid++ {
+		if _, err := tr.Join(pid, 1); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := tr.Join(3, 1); err == nil {
+		t.Error("three processes have room for two")
+	}
+	limit(100)
+	if _, err := Create(func(fd int) (int, error) { return fd, nil }); err == nil {
+		t.Error("a tree in 100 bytes")
+	}
+}
+
 func BenchmarkFind(b *testing.B) {
 	tr, err := Create(func(fd int) (int, error) { return fd, nil })
 	if err != nil {

@@ -177,6 +177,9 @@ func growStack()
 
 // runHere makes this process the monitor. It returns only if the payload could not be started.
 func (c *runConfig) runHere(payload []string) int {
+	if builtWithCgo { // the C library makes system calls of its own
+		return complain(exitKMDEVError, "this kmdev was built with cgo, which a monitor can't live with: build it with make, or with CGO_ENABLED=0")
+	}
 	growStack()
 	if err := hostcall.Init(); err != nil {
 		return complain(exitKMDEVError, "%v", err)

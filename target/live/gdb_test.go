@@ -93,7 +93,9 @@ var buildKmdev = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, "kmdev")
-	out, err := exec.Command("go", "build", "-o", path, "kmdev/cmd/kmdev").CombinedOutput()
+	cmd := exec.Command("go", "build", "-o", path, "kmdev/cmd/kmdev")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}

@@ -85,6 +85,7 @@ var nativeEqual = []fixture{
 	{name: "barriers", variants: onGlibc},
 	{name: "mounts", variants: onGlibc},
 	{name: "landlock", variants: onGlibc},
+	{name: "ioctls", variants: onGlibc, logs: true},
 	{name: "isolation", logs: true, variants: onStatics},
 	{name: "escape_cpu", variants: onStatics, args: each("privileged", "ports", "gates", "selectors", "addresses")},
 	{name: "escape_frame", variants: onStatics},

@@ -5,6 +5,8 @@ package sys
 var ioctlRequests = [...]request{
 	{0x1, reqPtr, 4},            // FIBMAP
 	{0x2, reqPtr, 4},            // FIGETBSZ
+	{0x301, reqPtr, 16},         // HDIO_GETGEO
+	{0x30d, reqPtr, 512},        // HDIO_GET_IDENTITY
 	{0x125d, reqPtr, 4},         // BLKROSET
 	{0x125e, reqPtr, 4},         // BLKROGET
 	{0x125f, reqInt, 0},         // BLKRRPART
@@ -57,6 +59,22 @@ var ioctlRequests = [...]request{
 	{0x4c80, reqInt, 0},         // LOOP_CTL_ADD
 	{0x4c81, reqInt, 0},         // LOOP_CTL_REMOVE
 	{0x4c82, reqInt, 0},         // LOOP_CTL_GET_FREE
+	{0x5301, reqInt, 0},         // CDROMPAUSE
+	{0x5302, reqInt, 0},         // CDROMRESUME
+	{0x5305, reqPtr, 2},         // CDROMREADTOCHDR
+	{0x5306, reqPtr, 12},        // CDROMREADTOCENTRY
+	{0x5307, reqInt, 0},         // CDROMSTOP
+	{0x5308, reqInt, 0},         // CDROMSTART
+	{0x5309, reqInt, 0},         // CDROMEJECT
+	{0x5310, reqPtr, 8},         // CDROMMULTISESSION
+	{0x5319, reqInt, 0},         // CDROMCLOSETRAY
+	{0x5320, reqInt, 0},         // CDROM_SET_OPTIONS
+	{0x5321, reqInt, 0},         // CDROM_CLEAR_OPTIONS
+	{0x5325, reqInt, 0},         // CDROM_MEDIA_CHANGED
+	{0x5326, reqInt, 0},         // CDROM_DRIVE_STATUS
+	{0x5327, reqInt, 0},         // CDROM_DISC_STATUS
+	{0x5329, reqInt, 0},         // CDROM_LOCKDOOR
+	{0x5331, reqInt, 0},         // CDROM_GET_CAPABILITY
 	{0x5401, reqPtr, 36},        // TCGETS
 	{0x5402, reqPtr, 36},        // TCSETS
 	{0x5403, reqPtr, 36},        // TCSETSW
@@ -190,6 +208,17 @@ var ioctlRequests = [...]request{
 	{0x89a1, reqPtr, 16},        // SIOCBRDELBR
 	{0x89a2, reqPtr, 40},        // SIOCBRADDIF
 	{0x89a3, reqPtr, 40},        // SIOCBRDELIF
+	{0xab00, reqFD, 0},          // NBD_SET_SOCK
+	{0xab01, reqInt, 0},         // NBD_SET_BLKSIZE
+	{0xab02, reqInt, 0},         // NBD_SET_SIZE
+	{0xab03, reqInt, 0},         // NBD_DO_IT
+	{0xab04, reqInt, 0},         // NBD_CLEAR_SOCK
+	{0xab05, reqInt, 0},         // NBD_CLEAR_QUE
+	{0xab06, reqInt, 0},         // NBD_PRINT_DEBUG
+	{0xab07, reqInt, 0},         // NBD_SET_SIZE_BLOCKS
+	{0xab08, reqInt, 0},         // NBD_DISCONNECT
+	{0xab09, reqInt, 0},         // NBD_SET_TIMEOUT
+	{0xab0a, reqInt, 0},         // NBD_SET_FLAGS
 	{0xb701, reqNewFD, 0},       // NS_GET_USERNS
 	{0xb702, reqNewFD, 0},       // NS_GET_PARENT
 	{0xb703, reqInt, 0},         // NS_GET_NSTYPE
@@ -219,6 +248,7 @@ var ioctlRequests = [...]request{
 	{0x400454d1, reqPtr, 512},   // TUNSETTXFILTER
 	{0x400454d9, reqPtr, 40},    // TUNSETQUEUE
 	{0x40049409, reqFD, 0},      // FICLONE
+	{0x40086d01, reqPtr, 8},     // MTIOCTOP
 	{0x4008700c, reqInt, 0},     // RTC_IRQP_SET
 	{0x4008700e, reqInt, 0},     // RTC_EPOCH_SET
 	{0x40104593, reqRefuse, 0},  // EVIOCSMASK
@@ -230,9 +260,12 @@ var ioctlRequests = [...]request{
 	{0x40806685, reqRefuse, 0},  // FS_IOC_ENABLE_VERITY
 	{0x41009432, reqPtr, 256},   // FS_IOC_SETFSLABEL
 	{0x800454d2, reqPtr, 40},    // TUNGETIFF
+	{0x8004e500, reqPtr, 4},     // FUSE_DEV_IOC_CLONE
+	{0x80086d03, reqPtr, 8},     // MTIOCPOS
 	{0x80104592, reqRefuse, 0},  // EVIOCGMASK
 	{0x801054db, reqRefuse, 0},  // TUNGETFILTER
 	{0x801c581f, reqPtr, 28},    // FS_IOC_FSGETXATTR
+	{0x80306d02, reqPtr, 48},    // MTIOCGET
 	{0x81009431, reqPtr, 256},   // FS_IOC_GETFSLABEL
 	{0xc0045877, reqPtr, 4},     // FIFREEZE
 	{0xc0045878, reqPtr, 4},     // FITHAW

@@ -21,13 +21,6 @@ var processCalls = map[int]handler{
 	unix.SYS_EXECVE:      (*Thread).execve,
 	unix.SYS_EXECVEAT:    (*Thread).execveat,
 	unix.SYS_RSEQ:        (*Thread).sysRseq,
-	unix.SYS_WAIT4:       wait,
-	unix.SYS_WAITID:      wait,
-}
-
-// wait passes to the host: the payload's children are this process's, which has no others.
-func wait(t *Thread, a *[6]uint64) uint64 {
-	return hypercall.PassThrough(t, hypercall.Lookup(int(t.call)), a)
 }
 
 // personalityGet asks personality(2) for the value in force.

@@ -51,15 +51,21 @@ func (s *segment) plain() bool {
 	return s.rule == nil || len(s.rule.Any) == 0 && s.rule.Nr != unix.SYS_PRCTL
 }
 
-// Compile makes the filter: a binary search over the numbers, then the tests of arguments.
+// Compile makes the filter: a binary search over the numbers, then the tests of arguments. ioctl comes first, since KVM_RUN is one
+// and no bitmap of the kernel's answers for a call whose arguments count.
 func Compile(rules []Rule) []Insn {
-	search := searchCode(segments(rules))
-	return append([]Insn{
+	code := []Insn{
 		{opLoad, 0, 0, offArch},
 		{opEqual, 1, 0, auditArchX8664}, // not int 0x80, which has numbers of its own
 		{opRet, 0, 0, retKill},
 		{opLoad, 0, 0, offNr}, // those of x32 are above all
-	}, search...)
+	}
+	if i := slices.IndexFunc(rules, func(r Rule) bool { return r.Nr == unix.SYS_IOCTL }); i >= 0 {
+		first := leaf(&rules[i])
+		code = append(append(code, Insn{opEqual, 0, uint8(len(first)), unix.SYS_IOCTL}), first...)
+		rules = slices.Delete(slices.Clone(rules), i, i+1)
+	}
+	return append(code, searchCode(segments(rules))...)
 }
 
 func segments(rules []Rule) []segment {

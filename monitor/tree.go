@@ -159,6 +159,15 @@ type relative struct{ *tree.Info }
 func (r *relative) ExeFD() int   { return r.Exe }
 func (r *relative) FDLimit() int { return r.FDBound }
 
+func (r *relative) Rlimit(resource int) (unix.Rlimit, bool) {
+	for n, of := range treeLimits {
+		if of == resource {
+			return r.Limits[n], true
+		}
+	}
+	return unix.Rlimit{}, false
+}
+
 // HasThread tells whether tid is a payload thread, as far as can be known: a process has published a limited number.
 func (r *relative) HasThread(tid int) bool {
 	for _, t := range r.Threads {

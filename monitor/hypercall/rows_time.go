@@ -59,6 +59,6 @@ var limitRows = []Row{
 }
 
 const (
-	limitNote = "RLIMIT_NOFILE, RLIMIT_STACK and the memory limits are the payload's own; the host process has room for the monitor"
+	limitNote = "RLIMIT_NOFILE, RLIMIT_AS and RLIMIT_DATA are the payload's own, and no other payload can set them; RLIMIT_NPROC counts the monitor's threads too"
 	newerNote = "newer than Linux 6.18"
 )

@@ -117,6 +117,7 @@ type Relative interface {
 	ExeFD() int // descriptor of its executable, among its monitor's; -1: none
 	FDLimit() int
 	HasThread(tid int) bool
+	Rlimit(resource int) (l unix.Rlimit, ok bool) // as Process's
 }
 
 // Handler serves one call: a holds the payload's six argument registers, which

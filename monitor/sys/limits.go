@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"kmdev/monitor/hostcall"
+	"kmdev/monitor/hypercall"
 	"kmdev/monitor/usermem"
 )
 
@@ -30,15 +31,19 @@ func prlimit(t task, pid, resource, newGVA, oldGVA uint64) uint64 {
 			return fail(e)
 		}
 	}
-	self := int32(pid) == 0 || int(int32(pid)) == t.Pid()
-	old, served := unix.Rlimit{}, false
-	if self {
-		old, served = t.Process().Rlimit(int(int32(resource)))
+	old, kept := t.Process().Rlimit(int(int32(resource)))
+	target := int(int32(pid))
+	own := target == 0 || target == t.Pid() || t.Process().HasThread(target)
+	var rel hypercall.Relative
+	if kept && !own {
+		rel = procfs(t).relative(t, target)
 	}
 	var e unix.Errno
 	switch {
-	case !served:
+	case !kept || !own && rel == nil && foreign(t, target):
 		e = hostLimit(t, pid, resource, newGVA != 0, &want, &old)
+	case !own:
+		e = othersLimit(t, rel, pid, resource, newGVA != 0, &old)
 	case newGVA != 0:
 		if e = limitAllowed(old, want); e == 0 {
 			e = t.Process().SetRlimit(int(int32(resource)), want)
@@ -48,6 +53,24 @@ func prlimit(t task, pid, resource, newGVA, oldGVA uint64) uint64 {
 		e = writeRlimit(oldGVA, old)
 	}
 	return fail(e)
+}
+
+// othersLimit is prlimit64 of a limit that another payload's monitor keeps. The host's own is the monitor's, which must not be
+// changed from outside.
+func othersLimit(t task, rel hypercall.Relative, pid, resource uint64, set bool, old *unix.Rlimit) unix.Errno {
+	if e := hostLimit(t, pid, resource, false, nil, old); e != 0 {
+		return e // there is no such process, or none that this one may ask about
+	}
+	if rel != nil {
+		if l, ok := rel.Rlimit(int(int32(resource))); ok {
+			*old = l
+		}
+	}
+	if set {
+		t.Process().Notef("prlimit of another payload's RLIMIT_NOFILE, AS or DATA is refused: its own monitor keeps it")
+		return unix.EPERM
+	}
+	return 0
 }
 
 // hostLimit is prlimit64 on the host, from and to memory of the monitor's.

@@ -365,6 +365,9 @@ type relative struct{ exe, limit, tid int }
 func (r relative) ExeFD() int             { return r.exe }
 func (r relative) FDLimit() int           { return r.limit }
 func (r relative) HasThread(tid int) bool { return tid == r.tid }
+func (r relative) Rlimit(resource int) (unix.Rlimit, bool) {
+	return unix.Rlimit{Cur: 77, Max: 78}, resource == unix.RLIMIT_NOFILE
+}
 
 // TestRelative looks at another process of the tree: one that sleeps, with a descriptor that its monitor has for itself.
 func TestRelative(t *testing.T) {
@@ -407,6 +410,12 @@ func TestRelative(t *testing.T) {
 	if names := list(t, k, unix.SYS_GETDENTS64, 19, fds, 4096); slices.Contains(names, "6") || !slices.Contains(names, "1") {
 		t.Errorf("its descriptors are %v", names)
 	}
+	want(t, "prlimit64", k.Do(unix.SYS_PRLIMIT64, pid, unix.RLIMIT_NOFILE, 0, buf), 0)
+	if cur, max := le64(k.Read(buf, 8)), le64(k.Read(buf+8, 8)); cur != 77 || max != 78 {
+		t.Errorf("its limit is %d, %d", cur, max)
+	}
+	wantErr(t, "prlimit64 of its monitor's", k.Do(unix.SYS_PRLIMIT64, pid, unix.RLIMIT_NOFILE, buf, 0), unix.EPERM)
+	want(t, "prlimit64 of another limit", k.Do(unix.SYS_PRLIMIT64, pid, unix.RLIMIT_CORE, k.Put(make([]byte, 16)), 0), 0)
 	// Of its memory, what is in the window can be seen.
 	mem := k.FD(k.Do(unix.SYS_OPEN, file("mem"), unix.O_RDWR, 0))
 	wantErr(t, "its own memory", k.Do(unix.SYS_PREAD64, mem, buf, 8, mapped(t, pid)), unix.EIO)

@@ -201,6 +201,9 @@ func (p *procMount) refer(t task, path string, trusted bool) procRef {
 
 // relative is the process of the tree that pid, or a thread pid of it, is.
 func (p *procMount) relative(t task, pid int) hypercall.Relative {
+	if p.fd < 0 {
+		return nil
+	}
 	of := func(pid int) hypercall.Relative {
 		return t.Process().Relative(pid, func() uint64 {
 			text, _ := readFile(p.fd, strconv.Itoa(pid)+"/stat")

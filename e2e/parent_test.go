@@ -69,7 +69,13 @@ func ended(pidfd int, wait time.Duration) bool {
 
 // TestDieWithParent: the whole tree ends with kmdev's parent, whatever the way in which its processes are related.
 func TestDieWithParent(t *testing.T) {
-	parent, tree := startFamily(t, "--die-with-parent")
+	t.Run("alone", func(t *testing.T) { dieWithParent(t) })
+	t.Run("supervised", func(t *testing.T) { dieWithParent(t, "--gdb-listen", "-g0") })
+}
+
+func dieWithParent(t *testing.T, options ...string) {
+	t.Helper()
+	parent, tree := startFamily(t, append(options, "--die-with-parent")...)
 	for i, fd := range tree {
 		if ended(fd, 0) {
 			t.Errorf("process %d has ended before its time", i)

@@ -27,7 +27,7 @@ func waiter(t *testing.T, k *faketask.Task, fn func(k2 *faketask.Task) uint64) c
 		tid <- k2.Tid()
 		result <- fn(k2)
 	}()
-	waitAsleep(<-tid)
+	waitAsleep(<-tid, nil)
 	return result
 }
 
@@ -97,7 +97,8 @@ func TestFutexPI(t *testing.T) {
 	want(t, "lock", k.Do(unix.SYS_FUTEX, word, opLockPI|private, 0, 0), 0)
 	code := make(chan uint64, 1)
 	locked := waiter(t, k, func(k2 *faketask.Task) uint64 {
-		kickAsleep(t, k2, 1)
+		_, stop := kickAsleep(t, k2, 1)
+		defer stop()
 		code <- k2.Once(unix.SYS_FUTEX, &[6]uint64{uint64(word), opLockPI | private})
 		return k2.Do(unix.SYS_FUTEX, word, opTrylockPI|private)
 	})

@@ -73,7 +73,7 @@ var nativeEqual = []fixture{
 	{name: "polling", variants: onStatics},
 	{name: "tty", variants: onStatics},
 	{name: "clock", variants: onC},
-	{name: "seccomp", variants: onGlibc, args: [][]string{nil, {"strict"}, {"strict_killed"}, {"process"}, {"unknown"}, {"alone"}, {"thread"}, {"leader"}, {"trap"}}},
+	{name: "seccomp", variants: onGlibc, args: [][]string{nil, {"strict"}, {"strict_killed"}, {"process"}, {"unknown"}, {"alone"}, {"thread"}, {"leader"}, {"trap"}, {"children"}}},
 	{name: "inherit", variants: onGlibc},
 	{name: "aio", variants: onGlibc},
 	{name: "proc_fork", variants: onC},

@@ -45,7 +45,7 @@ var fileRows = []Row{
 	{328, "pwritev2", GroupFile, Pass | Transfers, Size, A{{"fd", FD}, {"vec", In | IOVec | by2}, {"vlen", Ulong}, {"pos_l", Off}, {"pos_h", Ulong}, {"flags", Flags | sRWF}}, ""},
 	{436, "close_range", GroupFile, Handle, Int, A{{"fd", Uint}, {"max_fd", Uint}, {"flags", Flags | sCloseRange}}, "the monitor's descriptors survive"},
 	{437, "openat2", GroupFile, Handle, FD, A{{"dfd", DirFD}, {"filename", Path | Link}, {"how", In | tOpenHow}, {"usize", Size}}, procNote},
-	{447, "memfd_secret", GroupFile, Refuse | enosys, FD, A{{"flags", Flags | sOpen}}, "KVM cannot map secret memory into a VM"},
+	{447, "memfd_secret", GroupFile, Refuse | enosys, FD, A{{"flags", Flags | sOpen}}, "as where secretmem.enable=0: KVM can't map secret memory into a VM; use memfd_create and mlock"},
 	{451, "cachestat", GroupFile, Pass | Sleeps, Int, A{{"fd", FD}, {"cstat_range", In | tCachestatRange}, {"cstat", Out | tCachestat}, {"flags", Ulong}}, ""},
 }
 

@@ -24,7 +24,7 @@ var memoryRows = []Row{
 	{279, "move_pages", GroupMemory, Handle, Int, A{{"pid", PID}, {"nr_pages", Ulong}, {"pages", In | tPtr | by1}, {"nodes", In | Null | tInt | by1}, {"status", Out | tInt | by1}, {"flags", Flags | sMemFlags}}, ""},
 	{310, "process_vm_readv", GroupMemory, Handle, Size, A{{"pid", PID}, {"lvec", Out | IOVec | by2}, {"liovcnt", Ulong}, {"rvec", In | IOVec | by4}, {"riovcnt", Ulong}, {"flags", Ulong}}, "addresses of another payload of kmdev are its own, not its monitor's"},
 	{311, "process_vm_writev", GroupMemory, Handle, Size, A{{"pid", PID}, {"lvec", In | IOVec | by2}, {"liovcnt", Ulong}, {"rvec", In | IOVec | by4}, {"riovcnt", Ulong}, {"flags", Ulong}}, "addresses of another payload of kmdev are its own, not its monitor's"},
-	{323, "userfaultfd", GroupMemory, Refuse | enosys, FD, A{{"flags", Flags | sUffd}}, "pages of a VM are faulted in by KVM, in the kernel's own mode, and by the monitor, which a handler in the payload can't serve; use mprotect and SIGSEGV"},
+	{323, "userfaultfd", GroupMemory, Refuse | eperm, FD, A{{"flags", Flags | sUffd}}, "as with vm.unprivileged_userfaultfd=0 and in most containers: pages of a VM are faulted in by KVM and the monitor, which a handler in the payload would hold up; use mprotect and SIGSEGV"},
 	{325, "mlock2", GroupMemory, Handle, Int, A{{"start", Addr | by1}, {"len", Size}, {"flags", Flags | sMlock}}, ""},
 	{329, "pkey_mprotect", GroupMemory, Handle, Int, A{{"start", Addr | by1}, {"len", Size}, {"prot", Flags | sProt}, {"pkey", Int}}, "no protection keys: key -1 is mprotect, others EINVAL"},
 	{330, "pkey_alloc", GroupMemory, Refuse | enospc, Int, A{{"flags", Ulong}, {"init_val", Flags | sPkey}}, "no protection keys, as on a processor without them: use mprotect"},

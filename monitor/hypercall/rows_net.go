@@ -41,13 +41,13 @@ var muxRows = []Row{
 	{290, "eventfd2", GroupIOMux, Pass, FD, A{{"count", Uint}, {"flags", Flags | sEventfd}}, ""},
 	{291, "epoll_create1", GroupIOMux, Pass, FD, A{{"flags", Flags | sEpoll}}, ""},
 	{333, "io_pgetevents", GroupIOMux, Handle, Int, A{{"ctx_id", Cookie}, {"min_nr", Long}, {"nr", Long}, {"events", Out | tIoEvent | by2}, {"timeout", In | Null | tTimespec}, {"usig", In | Null | tPselectSig}}, ""},
-	{425, "io_uring_setup", GroupIOMux, Refuse | enosys, FD, A{{"entries", Uint}, {"p", InOut | tAny}}, uringNote},
-	{426, "io_uring_enter", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"to_submit", Uint}, {"min_complete", Uint}, {"flags", Flags | sIoUring}, {"argp", In | Null | tByte | by5}, {"argsz", Size}}, uringNote},
-	{427, "io_uring_register", GroupIOMux, Refuse | enosys, Int, A{{"fd", FD}, {"opcode", Enum | sIoUring}, {"arg", InOut | Null | tAny}, {"nr_args", Uint}}, uringNote},
+	{425, "io_uring_setup", GroupIOMux, Refuse | eperm, FD, A{{"entries", Uint}, {"p", InOut | tAny}}, uringNote},
+	{426, "io_uring_enter", GroupIOMux, Refuse | eperm, Int, A{{"fd", FD}, {"to_submit", Uint}, {"min_complete", Uint}, {"flags", Flags | sIoUring}, {"argp", In | Null | tByte | by5}, {"argsz", Size}}, uringNote},
+	{427, "io_uring_register", GroupIOMux, Refuse | eperm, Int, A{{"fd", FD}, {"opcode", Enum | sIoUring}, {"arg", InOut | Null | tAny}, {"nr_args", Uint}}, uringNote},
 	{441, "epoll_pwait2", GroupIOMux, Handle, Int, A{{"epfd", FD}, {"events", Out | tEpollEvent | by2}, {"maxevents", Int}, {"timeout", In | Null | tTimespec}, {"sigmask", In | Null | SigSet | by5}, {"sigsetsize", Size}}, ""},
 }
 
 const (
 	aioNote   = "completions come from io_getevents only: the ring in the payload's memory is empty and without its magic number, which libaio understands"
-	uringNote = "submission entries hold pointers the monitor would have to translate behind the payload's back; programs fall back to epoll"
+	uringNote = "as with kernel.io_uring_disabled=2 and in most containers: the kernel would read addresses from rings in the payload's memory, which are not the host's; programs fall back to epoll, threads or AIO"
 )

@@ -37,19 +37,19 @@ var systemRows = []Row{
 	{63, "uname", GroupSystem, Handle, Int, A{{"name", Out | tUtsname}}, "release carries .kontain.KVM; --uname overrides fields"},
 	{103, "syslog", GroupSystem, Pass | Sleeps, Int, A{{"type", Enum | sSyslog}, {"buf", Out | Clip | Null | tByte | by2}, {"len", Int}}, ""},
 	{153, "vhangup", GroupSystem, Pass | Sleeps, Int, nil, ""},
-	{169, "reboot", GroupSystem, Refuse | eperm, Int, A{{"magic1", Int}, {"magic2", Int}, {"cmd", Enum | sReboot}, {"arg", Any}}, "a payload does not reboot the host"},
+	{169, "reboot", GroupSystem, Refuse | eperm, Int, A{{"magic1", Int}, {"magic2", Int}, {"cmd", Enum | sReboot}, {"arg", Any}}, "as without CAP_SYS_BOOT: a payload does not reboot the host"},
 	{170, "sethostname", GroupSystem, Pass, Int, A{{"name", In | tByte | by1}, {"len", Int}}, ""},
 	{171, "setdomainname", GroupSystem, Pass, Int, A{{"name", In | tByte | by1}, {"len", Int}}, ""},
-	{172, "iopl", GroupSystem, Refuse | enosys, Int, A{{"level", Uint}}, "I/O ports of a VM are the monitor's; ENOSYS is a kernel without them"},
-	{173, "ioperm", GroupSystem, Refuse | enosys, Int, A{{"from", Ulong}, {"num", Ulong}, {"turn_on", Int}}, "I/O ports of a VM are the monitor's; ENOSYS is a kernel without them"},
+	{172, "iopl", GroupSystem, Refuse | enosys, Int, A{{"level", Uint}}, "as on a kernel without CONFIG_X86_IOPL_IOPERM: the ports of a VM are not the host's; use /dev/port or the device's driver"},
+	{173, "ioperm", GroupSystem, Refuse | enosys, Int, A{{"from", Ulong}, {"num", Ulong}, {"turn_on", Int}}, "as on a kernel without CONFIG_X86_IOPL_IOPERM: the ports of a VM are not the host's; use /dev/port or the device's driver"},
 	{175, "init_module", GroupSystem, Refuse | eperm, Int, A{{"umod", In | tByte | by1}, {"len", Ulong}, {"uargs", Str}}, moduleNote},
 	{176, "delete_module", GroupSystem, Refuse | eperm, Int, A{{"name_user", Str}, {"flags", Flags | sModule}}, moduleNote},
 	{246, "kexec_load", GroupSystem, Refuse | eperm, Int, A{{"entry", Ulong}, {"nr_segments", Ulong}, {"segments", In | tAny}, {"flags", Flags | sKexec}}, moduleNote},
-	{298, "perf_event_open", GroupSystem, Refuse | enosys, FD, A{{"attr_uptr", In | tAny}, {"pid", PID}, {"cpu", Int}, {"group_fd", FD}, {"flags", Flags | sPerf}}, "events would count the monitor, not the payload"},
+	{298, "perf_event_open", GroupSystem, Refuse | eacces, FD, A{{"attr_uptr", In | tAny}, {"pid", PID}, {"cpu", Int}, {"group_fd", FD}, {"flags", Flags | sPerf}}, "as with kernel.perf_event_paranoid=3: events would count the monitor, not the payload; run perf on the host"},
 	{313, "finit_module", GroupSystem, Refuse | eperm, Int, A{{"fd", FD}, {"uargs", Str}, {"flags", Flags | sModule}}, moduleNote},
 	{318, "getrandom", GroupSystem, Pass | Sleeps, Size, A{{"ubuf", Out | Clip | tByte | by1}, {"len", Size}, {"flags", Flags | sRandom}}, ""},
 	{320, "kexec_file_load", GroupSystem, Refuse | eperm, Int, A{{"kernel_fd", FD}, {"initrd_fd", FD}, {"cmdline_len", Ulong}, {"cmdline_ptr", In | tByte | by2}, {"flags", Flags | sKexec}}, moduleNote},
-	{321, "bpf", GroupSystem, Refuse | eperm, Int, A{{"cmd", Enum | sBPF}, {"uattr", InOut | tByte | by2}, {"size", Uint}}, "programs would run in the host's kernel; EPERM is unprivileged_bpf_disabled"},
+	{321, "bpf", GroupSystem, Refuse | eperm, Int, A{{"cmd", Enum | sBPF}, {"uattr", InOut | tByte | by2}, {"size", Uint}}, "as with kernel.unprivileged_bpf_disabled=1: programs would see the monitor's memory and calls; load them on the host"},
 	{335, "uretprobe", GroupSystem, Refuse | enosys, Long, nil, "the kernel's own trampoline, not for programs"},
 	{336, "uprobe", GroupSystem, Refuse | enosys, Long, nil, "the kernel's own trampoline, not for programs"},
 	{470, "listns", GroupSystem, Refuse | enosys, Size, A{{"req", In | tAny}, {"ns_ids", Out | tUlong | by2}, {"nr_ns_ids", Size}, {"flags", Uint}}, newerNote},
@@ -76,6 +76,6 @@ var obsoleteRows = []Row{
 }
 
 const (
-	moduleNote = "a payload does not change the host's kernel"
+	moduleNote = "as without the capability: a payload does not change the host's kernel; do it on the host"
 	neverNote  = "never implemented by Linux"
 )

@@ -30,6 +30,7 @@ const (
 const (
 	errnoShift       = 16
 	eperm      Serve = Serve(unix.EPERM) << errnoShift
+	eacces     Serve = Serve(unix.EACCES) << errnoShift
 	einval     Serve = Serve(unix.EINVAL) << errnoShift
 	enospc     Serve = Serve(unix.ENOSPC) << errnoShift
 	enosys     Serve = Serve(unix.ENOSYS) << errnoShift

@@ -45,7 +45,7 @@ func TestWriteText(t *testing.T) {
 	for _, want := range []string{
 		"   0  read                     file      passed",
 		"   9  mmap                     memory    served",
-		" 169  reboot                   system    refused: EPERM       a payload does not reboot the host",
+		" 169  reboot                   system    refused: EPERM       as without CAP_SYS_BOOT: a payload does not reboot the host",
 	} {
 		if !strings.Contains(b.String(), want+"\n") {
 			t.Errorf("no line %q", want)

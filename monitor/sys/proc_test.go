@@ -410,6 +410,9 @@ func TestRelative(t *testing.T) {
 	if names := list(t, k, unix.SYS_GETDENTS64, 19, fds, 4096); slices.Contains(names, "6") || !slices.Contains(names, "1") {
 		t.Errorf("its descriptors are %v", names)
 	}
+	if r := k.Do(unix.SYS_PIDFD_OPEN, pid, 0); hypercall.Errno(r) == 0 {
+		k.FD(k.Do(unix.SYS_PIDFD_GETFD, k.FD(r), 1, 0))
+	}
 	want(t, "prlimit64", k.Do(unix.SYS_PRLIMIT64, pid, unix.RLIMIT_NOFILE, 0, buf), 0)
 	if cur, max := le64(k.Read(buf, 8)), le64(k.Read(buf+8, 8)); cur != 77 || max != 78 {
 		t.Errorf("its limit is %d, %d", cur, max)

@@ -50,11 +50,24 @@ func kcmp(t task, a args) uint64 {
 	return raw(unix.SYS_KCMP, uintptr(a[0]), uintptr(a[1]), uintptr(a[2]), idx1, idx2, 0)
 }
 
-// pidfdGetfd takes the payload's descriptors only, of whatever process: each
-// monitor of a tree has its own above the same number.
+// pidfdGetfd takes the payload's descriptors only, of whatever process.
 func pidfdGetfd(t task, a args) uint64 {
 	fd := hypercall.HostFD(t, a[1])
+	if pid, e := pidOf(t, a[0]); e == 0 {
+		if fd = uintptr(int32(a[1])); !foreign(t, pid) && !hasFD(t, pid, int(int32(a[1]))) {
+			return fail(unix.EBADF)
+		}
+	}
 	return hypercall.NewFD(t, raw(unix.SYS_PIDFD_GETFD, hypercall.HostFD(t, a[0]), fd, uintptr(a[2]), 0, 0, 0))
+}
+
+// hasFD tells whether a descriptor of a monitor's process may be its payload's.
+func hasFD(t task, pid, fd int) bool {
+	ref := procRef{pid: pid, own: pid == t.Pid() || t.Process().HasThread(pid)}
+	if !ref.own {
+		ref.rel = procfs(t).relative(t, pid)
+	}
+	return fd >= 0 && fd < ref.fdLimit(t)
 }
 
 // foreign tells whether a process is none of a monitor's: its addresses are

@@ -284,11 +284,20 @@ func (p *procMount) hasThread(t task, r *procRef) bool {
 	return r.rel == nil
 }
 
+// fdLimit is where the descriptors of a monitor begin: of another tree's, not
+// below its soft limit on the host.
 func (r *procRef) fdLimit(t task) int {
-	if r.rel != nil {
+	switch {
+	case r.rel != nil:
 		return r.rel.FDLimit()
+	case r.own:
+		return t.FDLimit()
 	}
-	return t.FDLimit()
+	var l unix.Rlimit
+	if unix.Prlimit(r.pid, unix.RLIMIT_NOFILE, nil, &l) != nil {
+		return 0
+	}
+	return int(min(l.Cur, uint64(t.FDLimit())))
 }
 
 // dir is the directory of a reference below the mount.

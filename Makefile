@@ -14,7 +14,7 @@ export GOEXPERIMENT := norandomizedheapbase64
 LDFLAGS := -X main.version=$(VERSION) -E kmdev_main_rt0
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup demo test unit e2e test-full test-amdv bench lint fmt fuzz generate clean
+.PHONY: help build setup demo test unit e2e compat test-full test-amdv bench lint fmt fuzz generate clean
 
 build: ## bin/kmdev, one static binary
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kmdev ./cmd/kmdev
@@ -40,6 +40,9 @@ e2e: setup build ## whole programs and gdb sessions in bin/kmdev
 
 test-full: setup ## test, plus the full soak (1,000 runs of hello, 100 of 200 threads)
 	KMDEV_FULL=1 $(MAKE) test
+
+compat: setup build ## docs/compatibility.md: run what people have, natively and in VMs
+	KMDEV_FULL=1 go test -count=1 -timeout 40m ./e2e -run '^TestCompat$$' -compat-page
 
 test-amdv: build ## kmdev under QEMU's emulated AMD-V
 	@scripts/setup.sh test amdv

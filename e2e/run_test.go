@@ -23,6 +23,7 @@ type command struct {
 	env   []string // the whole environment; nil: PATH, HOME, LANG and FIXTURE only
 	stdin string
 	dir   string
+	limit time.Duration // instead of patience, for what works long
 }
 
 // result is what can be seen of a finished program from outside.
@@ -53,7 +54,8 @@ func (c command) run(t *testing.T) result {
 // runWith runs c with open files as descriptors 3, 4 …
 func (c command) runWith(t *testing.T, files ...*os.File) result {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	limit := max(c.limit, patience)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
 	var stdout, stderr bytes.Buffer
@@ -65,7 +67,7 @@ func (c command) runWith(t *testing.T, files ...*os.File) result {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		t.Fatalf("%s hangs (%v); output so far:\n%s%s", strings.Join(c.argv, " "), patience, tail(stdout.String()), tail(stderr.String()))
+		t.Fatalf("%s hangs (%v); output so far:\n%s%s", strings.Join(c.argv, " "), limit, tail(stdout.String()), tail(stderr.String()))
 	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

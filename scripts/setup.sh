@@ -15,14 +15,23 @@ cache=${KMDEV_CACHE:-${HOME:-/root}/.cache/kmdev}
 demo_needs=(
   gcc:gcc make:make gdb:gdb /usr/include/stdio.h:libc6-dev
 )
+# What docs/compatibility.md lists: 50 MB of packages on a machine that has a JDK and PostgreSQL, 200 MB on one that hasn't.
+compat_needs=(
+  dash:dash bash:bash zsh:zsh tar:tar git:git ps:procps lsof:lsof setpriv:util-linux
+  redis-server:redis-server redis-cli:redis-tools /usr/sbin/nginx:nginx-light memcached:memcached
+  /usr/lib/postgresql/15/bin/postgres:postgresql-15
+  java:openjdk-17-jre-headless javac:openjdk-17-jdk-headless
+  ruby:ruby /usr/bin/tclsh8.6:tcl8.6 guile:guile-3.0 sbcl:sbcl php:php-cli
+  stress-ng:stress-ng qemu-x86_64:qemu-user qemu-aarch64:qemu-user
+)
 test_needs=(
   "${demo_needs[@]}"
   g++:g++ musl-gcc:musl-tools strace:strace tmux:tmux file:file
   /usr/share/doc/libc6-dbg:libc6-dbg
   /usr/lib/x86_64-linux-gnu/libc.a:libc6-dev
   busybox:busybox-static gawk:gawk lua5.4:lua5.4 bc:bc xz:xz-utils zstd:zstd
-  ps:procps lsof:lsof
   lldb:lldb sqlite3:sqlite3 jq:jq openssl:openssl perl:perl /usr/bin/python3:python3 node:nodejs
+  "${compat_needs[@]}"
 )
 amdv_needs=(
   qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio xz:xz-utils

@@ -1,0 +1,3 @@
+module example.invalid/small
+
+go 1.21

@@ -1,0 +1,15 @@
+use strict; use warnings; use POSIX qw(:sys_wait_h); use Socket; use IO::Select; use threads; use Time::HiRes qw(ualarm);
+$| = 1;
+print `echo backticks`, $? >> 8, " ", system("sh", "-c", "exit 3") >> 8, "\n";
+open(my $in, '-|', 'seq 5') or die; my @l = <$in>; close $in; print scalar(@l), "\n";
+open(my $out, '|-', 'tr a-z A-Z') or die; print $out "to a child\n"; close $out;
+my @kids = map { my $n = $_; my $pid = fork // die; if (!$pid) { POSIX::_exit($n) } $pid } 1 .. 10;
+print join(',', map { waitpid($_, 0); $? >> 8 } @kids), "\n";
+pipe(my $r, my $w); if (!fork) { close $r; print $w "line $_\n" for 1 .. 3; exit 0 } close $w; print <$r>; wait;
+$SIG{CHLD} = sub { while ((my $p = waitpid(-1, WNOHANG)) > 0) { print "reaped ", $? & 127, "\n" } };
+my $k = fork // die; if (!$k) { sleep 60; exit } kill 'TERM', $k; select(undef, undef, undef, 60); $SIG{CHLD} = 'DEFAULT';
+eval { local $SIG{ALRM} = sub { die "alarm\n" }; ualarm(1000); while (1) { } }; print "caught $@";
+socketpair(my $a, my $b, AF_UNIX, SOCK_STREAM, PF_UNSPEC); if (!fork) { syswrite $b, "from the child"; exit } sysread $a, my $buf, 99; print "$buf\n"; wait;
+print join(' ', map { $_->join } map { my $n = $_; threads->create(sub { my $s = 0; $s += $_ for 1 .. $n * 1000; $s }) } 1 .. 5), "\n";
+my %h; $h{$_ % 1000} .= chr(65 + $_ % 26) for 1 .. 200000; print length(join '', map { $h{$_} } sort keys %h), "\n";
+exec 'sh', '-c', 'echo executed; exit 6';

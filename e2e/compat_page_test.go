@@ -58,6 +58,9 @@ func (row compatRow) result() string {
 	if row.gap != "" {
 		return "differs: " + row.gap
 	}
+	if row.log != "" {
+		return compatEqual + ", with a line on stderr about " + row.log
+	}
 	return compatEqual
 }
 

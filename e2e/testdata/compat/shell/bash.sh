@@ -11,13 +11,13 @@ trap 'echo "err at $LINENO"' ERR; false; trap - ERR
 trap 'echo chld' CHLD; (exit 1); trap - CHLD
 trap 'echo debug' DEBUG; :; trap - DEBUG
 set -m
-sleep 100 & sleep 200 &
+sleep 100 & one=$!; sleep 200 & two=$!
 jobs -l | sed 's/ [0-9]\{1,\} / PID /'
 kill -STOP %1; wait -n -f 2>/dev/null & wait $!
 while [[ $(jobs -s) != *Stopped* ]]; do :; done
 jobs | sed 's/  */ /g'
 bg %1 >/dev/null; jobs -r | wc -l
-kill %1 %2; wait %1; echo "job1 $?"; wait %2; echo "job2 $?"
+kill %1 %2; wait $one; echo "job1 $?"; wait $two; echo "job2 $?"
 set +m
 for i in {1..20}; do (exit $((i % 3))) & pids[i]=$!; done
 bad=0; for p in "${pids[@]}"; do wait "$p" || ((bad++)); done; echo "bad $bad"

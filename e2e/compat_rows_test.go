@@ -141,7 +141,7 @@ func goCache() string {
 func stressors() (rows []compatRow) {
 	refused := map[string]string{"madvise": "process_madvise"}
 	for _, s := range []struct{ name, ops, size string }{
-		{"futex", "2000", ""}, {"mremap", "10", "4m"}, {"madvise", "10", ""}, {"brk", "2000", ""}, {"clone", "60", ""}, {"vfork", "100", ""},
+		{"futex", "2000", ""}, {"mremap", "10", "4m"}, {"madvise", "2", ""}, {"brk", "2000", ""}, {"clone", "60", ""}, {"vfork", "100", ""},
 		{"sigq", "1000", ""}, {"sigsegv", "1000", ""}, {"fork", "100", ""}, {"mmap", "4", "16m"},
 	} {
 		argv := []string{"stress-ng", "--" + s.name, "2", "--" + s.name + "-ops", s.ops, "--verify", "--quiet", "--temp-path", "$DIR/tmp"}

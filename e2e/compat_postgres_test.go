@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rights is how postgres, which refuses to be root, gets an ordinary user's.
-type rights int
+// userRights is how postgres, which refuses to be root, gets an ordinary user's.
+type userRights int
 
 const (
-	asUser     rights = iota // kmdev itself is started by that user
+	asUser     userRights = iota // kmdev itself is started by that user
 	dropRights               // the payload starts as root and executes postgres as that user
 )
 
@@ -39,7 +39,7 @@ copy (select * from t order by id limit 3) to program 'cat > copied';
 select string_agg(md5(name), '' order by id) = '' from t;
 `
 
-func drivePostgres(how rights) driver {
+func drivePostgres(how userRights) driver {
 	return func(t *testing.T, s *session) result {
 		p := newPostgres(t, s, how)
 		var transcript strings.Builder
@@ -71,7 +71,7 @@ type postgres struct {
 	binary string
 }
 
-func newPostgres(t *testing.T, s *session, how rights) *postgres {
+func newPostgres(t *testing.T, s *session, how userRights) *postgres {
 	t.Helper()
 	p := &postgres{s: s, outer: how == asUser, binary: kmdev}
 	if os.Getuid() != 0 {

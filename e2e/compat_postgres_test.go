@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// userRights is how postgres, which refuses to be root, gets an ordinary user's.
+// userRights is how postgres, which refuses root, comes to run as an ordinary user.
 type userRights int
 
 const (
 	asUser     userRights = iota // kmdev itself is started by that user
-	dropRights               // the payload starts as root and executes postgres as that user
+	dropRights                   // the payload starts as root and executes postgres as that user
 )
 
 const postgresBin = "/usr/lib/postgresql/15/bin/"

@@ -2,11 +2,9 @@ package e2e
 
 import (
 	"bufio"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,11 +24,9 @@ func TestEachProcessInItsVM(t *testing.T) {
 		t.Run(row.name(), func(t *testing.T) {
 			t.Parallel()
 			trace := filepath.Join(t.TempDir(), "trace")
-			row.run(t, &wrapping{under: []string{mustLook(t, "strace"), "-f", "-qq", "-y", "-o", trace, "--seccomp-bpf",
+			row.run(t, &wrapping{under: []string{mustLook(t, "strace"), "-f", "-q", "-y", "-o", trace, "--seccomp-bpf",
 				"-e", "trace=%process,ioctl", "-e", "signal=none"}})
-			tree := readTrace(t, trace)
-			tree.check(t)
-			t.Logf("%d processes, %d programs executed by the host, %d VMs", len(tree.processes), tree.execs, tree.vms)
+			readTrace(t, trace).check(t)
 		})
 	}
 	if seen < 3 {
@@ -38,29 +34,35 @@ func TestEachProcessInItsVM(t *testing.T) {
 	}
 }
 
-// hostTree is what strace saw of a run: the host's processes, threads left out.
+// hostTree is what strace saw of a run.
 type hostTree struct {
-	processes  map[int]*hostProcess
-	leaders    map[int]int // of a thread: its process
+	tasks      []*hostTask
+	running    map[int]*hostTask // by tid
+	ended      map[int]*hostTask // whose maker has not been seen to return yet
 	execs, vms int
 }
 
-type hostProcess struct {
-	parent  int
-	foreign []string // programs executed on the host that are not kmdev
-	vms     int
-	runs    int  // KVM_RUN
-	vforked bool // runs on a vCPU of its parent's VM until it executes a program
+// hostTask is a process or thread of the host.
+type hostTask struct {
+	tid     int
+	maker   *hostTask
+	thread  bool // of its maker's process
+	vforked bool // runs on a vCPU of its maker's VM until it executes a program
 	killed  bool // by SIGKILL: perhaps before it had its VM
+
+	foreign []string // programs executed on the host that are not kmdev
+	vms     int      // KVM_CREATE_VM
+	runs    int      // KVM_RUN
 }
 
-// A line is "PID call(args) = result", or its halves "PID call(args <unfinished ...>" and "PID <... call resumed>rest".
+// A line is "PID call(args) = result", or its halves "PID call(args <unfinished ...>" and "PID <... call resumed>rest". A new
+// task's own lines, even its last, may come before the line that tells who has made it.
 var (
 	traceCall    = regexp.MustCompile(`^(\d+) +(\w+)\((.*)$`)
 	traceResumed = regexp.MustCompile(`^(\d+) +<\.\.\. (\w+) resumed>(.*)$`)
 	traceResult  = regexp.MustCompile(`= (-?\d+)[^=]*$`)
 	traceProgram = regexp.MustCompile(`^(?:"([^"]+)"|\d+<([^>]+)>, ""),`) // execve of a path, execveat of a descriptor
-	traceKilled  = regexp.MustCompile(`^(\d+) +\+\+\+ killed by SIGKILL`)
+	traceEnd     = regexp.MustCompile(`^(\d+) +\+\+\+ (exited|killed by SIGKILL|killed)`)
 )
 
 func readTrace(t *testing.T, path string) *hostTree {
@@ -70,33 +72,12 @@ func readTrace(t *testing.T, path string) *hostTree {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	tree := &hostTree{processes: map[int]*hostProcess{}, leaders: map[int]int{}}
+	tree := &hostTree{running: map[int]*hostTask{}, ended: map[int]*hostTask{}}
 	pending := map[int]string{} // the first half of a call, by thread
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		line := lines.Text()
-		if m := traceKilled.FindStringSubmatch(line); m != nil {
-			tree.of(number(m[1])).killed = true
-			continue
-		}
-		tid, call, args := 0, "", ""
-		if m := traceResumed.FindStringSubmatch(line); m != nil {
-			tid, call = number(m[1]), m[2]
-			args = pending[tid] + m[3]
-			delete(pending, tid)
-		} else if m := traceCall.FindStringSubmatch(line); m != nil {
-			tid, call, args = number(m[1]), m[2], m[3]
-			if first, ok := strings.CutSuffix(args, "<unfinished ...>"); ok {
-				pending[tid] = first
-				continue
-			}
-		} else {
-			continue
-		}
-		if m := traceResult.FindStringSubmatch(args); m != nil && number(m[1]) >= 0 {
-			tree.call(tid, call, args, number(m[1]))
-		}
+		tree.line(lines.Text(), pending)
 	}
 	if err := lines.Err(); err != nil {
 		t.Fatal(err)
@@ -104,64 +85,128 @@ func readTrace(t *testing.T, path string) *hostTree {
 	return tree
 }
 
-// of finds the process of a thread; one that nobody was seen to make is the root.
-func (tree *hostTree) of(tid int) *hostProcess {
-	if leader, ok := tree.leaders[tid]; ok {
-		tid = leader
+func (tree *hostTree) line(line string, pending map[int]string) {
+	if m := traceEnd.FindStringSubmatch(line); m != nil {
+		tree.end(number(m[1]), m[2] == "killed by SIGKILL")
+		return
 	}
-	if tree.processes[tid] == nil {
-		tree.processes[tid] = &hostProcess{}
-	}
-	return tree.processes[tid]
-}
-
-// call takes note of a call that has succeeded.
-func (tree *hostTree) call(tid int, call, args string, result int) {
-	switch call {
-	case "clone", "clone3", "fork", "vfork":
-		leader, ok := tree.leaders[tid]
-		if !ok {
-			leader = tid
+	tid, call, args := 0, "", ""
+	if m := traceResumed.FindStringSubmatch(line); m != nil {
+		tid, call = number(m[1]), m[2]
+		args = pending[tid] + m[3]
+		delete(pending, tid)
+	} else if m := traceCall.FindStringSubmatch(line); m != nil {
+		tid, call, args = number(m[1]), m[2], m[3]
+		if call == "ioctl" {
+			tree.ioctl(tree.task(tid), args) // that it was begun counts: a process may end in it
 		}
-		if strings.Contains(args, "CLONE_THREAD") {
-			tree.leaders[result] = leader
+		if first, ok := strings.CutSuffix(args, "<unfinished ...>"); ok {
+			pending[tid] = first
 			return
 		}
-		p := tree.of(result)
-		p.parent, p.vforked = leader, strings.Contains(args, "CLONE_VFORK")
+	} else {
+		return
+	}
+	if m := traceResult.FindStringSubmatch(args); m != nil && number(m[1]) >= 0 {
+		tree.success(tree.task(tid), call, args, number(m[1]))
+	}
+}
+
+// task finds a task that runs.
+func (tree *hostTree) task(tid int) *hostTask {
+	if tree.running[tid] == nil {
+		task := &hostTask{tid: tid}
+		tree.running[tid] = task
+		tree.tasks = append(tree.tasks, task)
+	}
+	return tree.running[tid]
+}
+
+func (tree *hostTree) end(tid int, killed bool) {
+	task := tree.task(tid)
+	task.killed = killed
+	delete(tree.running, tid)
+	if task.maker == nil {
+		tree.ended[tid] = task
+	}
+}
+
+// made finds the task that clone has just returned: one without a maker yet.
+func (tree *hostTree) made(tid int) *hostTask {
+	if task := tree.ended[tid]; task != nil {
+		delete(tree.ended, tid)
+		return task
+	}
+	if task := tree.task(tid); task.maker == nil {
+		return task
+	}
+	delete(tree.running, tid) // its number is used again
+	return tree.task(tid)
+}
+
+func (tree *hostTree) ioctl(task *hostTask, args string) {
+	switch {
+	case strings.Contains(args, "KVM_CREATE_VM"):
+		tree.vms++
+		task.vms++
+	case strings.Contains(args, "KVM_RUN"):
+		task.runs++
+	}
+}
+
+// success takes note of a call that has succeeded.
+func (tree *hostTree) success(task *hostTask, call, args string, result int) {
+	switch call {
+	case "clone", "clone3", "fork", "vfork":
+		made := tree.made(result)
+		made.maker, made.thread = task, strings.Contains(args, "CLONE_THREAD")
+		made.vforked = strings.Contains(args, "CLONE_VFORK")
 	case "execve", "execveat":
 		if strings.Contains(args, "AT_EMPTY_PATH|0x10000") { // AT_EXECVE_CHECK: asks only
 			return
 		}
 		tree.execs++
 		if m := traceProgram.FindStringSubmatch(args); m == nil || m[1]+m[2] != kmdev {
-			p := tree.of(tid)
-			p.foreign = append(p.foreign, args)
-		}
-	case "ioctl":
-		p := tree.of(tid)
-		switch {
-		case strings.Contains(args, "KVM_CREATE_VM"):
-			tree.vms++
-			p.vms++
-		case strings.Contains(args, "KVM_RUN"):
-			p.runs++
+			task.foreign = append(task.foreign, args)
 		}
 	}
 }
 
+// processes adds what the threads of each process have done to its first one.
+func (tree *hostTree) processes() []*hostTask {
+	var leaders []*hostTask
+	for _, task := range tree.tasks {
+		leader := task
+		for leader.thread {
+			leader = leader.maker
+		}
+		if leader == task {
+			leaders = append(leaders, task)
+			continue
+		}
+		leader.vms += task.vms
+		leader.runs += task.runs
+		leader.foreign = append(leader.foreign, task.foreign...)
+	}
+	return leaders
+}
+
 func (tree *hostTree) check(t *testing.T) {
 	t.Helper()
-	if len(tree.processes) < 2 {
-		t.Errorf("strace saw no children: %d processes", len(tree.processes))
+	all := tree.processes()
+	t.Logf("%d processes, %d programs executed by the host, %d VMs", len(all), tree.execs, tree.vms)
+	if len(all) < 2 {
+		t.Errorf("strace saw no children: %d processes", len(all))
 	}
-	for _, pid := range slices.Sorted(maps.Keys(tree.processes)) {
-		p := tree.processes[pid]
+	for i, p := range all {
 		for _, f := range p.foreign {
-			t.Errorf("process %d executed a program on the host: %s", pid, tail(f))
+			t.Errorf("process %d executed a program on the host: %s", p.tid, tail(f))
+		}
+		if i > 0 && p.maker == nil {
+			t.Errorf("process %d came from nowhere", p.tid)
 		}
 		if (p.vms == 0 && !p.vforked || p.runs == 0) && !p.killed {
-			t.Errorf("process %d, a child of %d (vfork: %v), made %d VMs and %d KVM_RUN", pid, p.parent, p.vforked, p.vms, p.runs)
+			t.Errorf("process %d (vfork: %v) made %d VMs and %d KVM_RUN", p.tid, p.vforked, p.vms, p.runs)
 		}
 	}
 }

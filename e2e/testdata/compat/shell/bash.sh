@@ -12,7 +12,7 @@ trap 'echo chld' CHLD; (exit 1); trap - CHLD
 trap 'echo debug' DEBUG; :; trap - DEBUG
 set -m
 sleep 100 & one=$!; sleep 200 & two=$!
-jobs -l | sed 's/ [0-9]\{1,\} / PID /'
+jobs -l | sed 's| *[0-9]\{1,\} | PID |'
 kill -STOP %1; wait -n -f 2>/dev/null & wait $!
 while [[ $(jobs -s) != *Stopped* ]]; do :; done
 jobs | sed 's/  */ /g'

@@ -162,6 +162,7 @@ func TestRust(t *testing.T) {
 func TestFixturesListed(t *testing.T) {
 	listed := map[string]bool{
 		"hello_rust": true, // TestRust
+		"scale":      true, // scale_test.go: waits for a test to look at it
 		"dbg_loop":   true, // gdb_test.go: runs until told to stop
 	}
 	for _, f := range nativeEqual {

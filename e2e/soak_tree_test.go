@@ -34,9 +34,9 @@ type soakLoad struct {
 	sums []summary // of each sample: the tree's
 }
 
-// stressors are the ones that exercise what a monitor does for a process. Their memory is bounded, or two CPUs would be busy
+// soakStressors are the ones that exercise what a monitor does for a process. Their memory is bounded, or two CPUs would be busy
 // with zeroing pages.
-var stressors = strings.Fields("--fork 1 --vfork 1 --clone 1 --clone-max 32 --mmap 1 --mmap-bytes 16M --mremap 1 --mremap-bytes 8M " +
+var soakStressors = strings.Fields("--fork 1 --vfork 1 --clone 1 --clone-max 32 --mmap 1 --mmap-bytes 16M --mremap 1 --mremap-bytes 8M " +
 	"--brk 1 --madvise 1 --futex 1 --sigq 1 --sigsegv 1 --verify")
 
 // forkingShell makes a pipe of three processes a round, and checks what comes through, until the file $1 exists.
@@ -61,7 +61,7 @@ func TestSoakTree(t *testing.T) {
 	before := takeStock(t)
 	redis := &soakLoad{name: "redis", argv: []string{"redis-server", "--port", "0", "--unixsocket", socket, "--dir", dir, "--save", ""}}
 	shell := &soakLoad{name: "shell", argv: []string{"sh", "-c", forkingShell, "sh", stop}}
-	stress := &soakLoad{name: "stress-ng", argv: append([]string{"stress-ng", "--timeout", strconv.Itoa(seconds), "--temp-path", dir}, stressors...)}
+	stress := &soakLoad{name: "stress-ng", argv: append([]string{"stress-ng", "--timeout", strconv.Itoa(seconds), "--temp-path", dir}, soakStressors...)}
 	loads := []*soakLoad{redis, shell, stress}
 	deadline, cancel := context.WithTimeout(t.Context(), length+3*time.Minute)
 	defer cancel()

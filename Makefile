@@ -14,7 +14,7 @@ export GOEXPERIMENT := norandomizedheapbase64
 LDFLAGS := -X main.version=$(VERSION) -E kmdev_main_rt0
 
 .DEFAULT_GOAL := build
-.PHONY: help build setup demo test unit e2e compat test-full test-amdv bench lint fmt fuzz generate clean
+.PHONY: help build setup demo test unit e2e compat test-full test-amdv bench soak lint fmt fuzz generate clean
 
 build: ## bin/kmdev, one static binary
 	@go build -trimpath -ldflags '$(LDFLAGS)' -o bin/kmdev ./cmd/kmdev
@@ -38,7 +38,7 @@ unit: ## tests of the packages
 e2e: setup build ## whole programs and gdb sessions in bin/kmdev
 	go test -count=1 -timeout 20m ./e2e/...
 
-test-full: setup ## test, plus the full soak (1,000 runs of hello, 100 of 200 threads)
+test-full: setup ## test, plus more of it (1,000 runs of hello, 100 of 200 threads, a minute of make soak)
 	KMDEV_FULL=1 $(MAKE) test
 
 compat: setup build ## docs/compatibility.md: run what people have, natively and in VMs
@@ -50,6 +50,11 @@ test-amdv: build ## kmdev under QEMU's emulated AMD-V
 
 bench: setup build ## the table of ratios, native against kmdev
 	@go run ./bench
+
+SOAK_SECONDS ?= 1800
+
+soak: setup build ## half an hour (SOAK_SECONDS) of stress-ng, redis and a forking shell at once: flat memory, nothing left
+	SOAK_SECONDS=$(SOAK_SECONDS) go test -count=1 -v -timeout $$(($(SOAK_SECONDS) + 600))s ./e2e -run '^TestSoakTree$$'
 
 lint: $(STATICCHECK) ## gofmt, go vet, staticcheck, the import rules
 	@scripts/lint.sh $(STATICCHECK)

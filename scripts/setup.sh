@@ -58,6 +58,14 @@ apt_update_once() {
   as_root apt-get update -qq
 }
 
+# hold_services keeps the servers among the packages from starting when they are installed (invoke-rc.d(8)).
+hold_services() {
+  local policy=/usr/sbin/policy-rc.d
+  [[ ! -e $policy ]] || return 0
+  as_root sh -c "printf '#!/bin/sh\\nexit 101\\n' > $policy && chmod 755 $policy"
+  trap "as_root rm -f $policy" EXIT
+}
+
 install_missing() {
   local need what pkg
   local -a missing=()
@@ -70,6 +78,7 @@ install_missing() {
   echo "setup: installing ${missing[*]}" >&2
   apt_update_once
   export DEBIAN_FRONTEND=noninteractive
+  hold_services
   as_root apt-get install -y -qq --no-install-recommends "${missing[@]}" >"$cache/apt.log" 2>&1 ||
     { tail -20 "$cache/apt.log" >&2; die "apt-get install ${missing[*]} failed (log: $cache/apt.log)"; }
   for need in "$@"; do

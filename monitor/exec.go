@@ -106,16 +106,7 @@ func readStrings(vector uint64) (list []string, e unix.Errno) {
 
 // openAside opens a file for the loader out of the payload's reach.
 func (t *Thread) openAside(dirfd int, path string, flags int) (int, error) {
-	fd, err := unix.Openat(dirfd, path, flags, 0)
-	if err != nil {
-		return -1, err
-	}
-	own, err := t.m.fds.Relocate(fd)
-	if err != nil {
-		unix.Close(fd)
-		return -1, unix.ENFILE
-	}
-	return own, nil
+	return t.m.fds.Open(func() (int, error) { return unix.Openat(dirfd, path, flags, 0) })
 }
 
 // hostPath gives a name for /proc/self/exe under which the host finds the payload's program instead of the monitor's.
@@ -186,25 +177,68 @@ func (t *Thread) replace(in *inheritance, p *loader.Program) unix.Errno {
 	return unix.Errno(-r)
 }
 
-// stateFile makes a file of a state that outlives execve.
+// stateFile makes a file of a state that outlives execve. The payload's hard RLIMIT_FSIZE is the host's: under a small one it
+// is a pipe.
 func (m *Machine) stateFile(state []byte) (int, error) {
-	fd, err := unix.MemfdCreate("kmdev-state", 0)
+	fd, err := m.keep(func() (int, error) { return unix.MemfdCreate("kmdev-state", 0) })
 	if err != nil {
 		return -1, fmt.Errorf("a file for the state: %w", err)
+	}
+	err = hostcall.OwnFile(func() error {
+		n, err := unix.Pwrite(fd, state, 0)
+		if err == nil && n != len(state) {
+			err = unix.EFBIG
+		}
+		return err
+	})
+	if err == unix.EFBIG {
+		unix.Close(fd)
+		fd, err = m.statePipe(state)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("writing the state: %w", err)
+	}
+	return fd, nil
+}
+
+// keep opens a descriptor that outlives execve.
+func (m *Machine) keep(open func() (int, error)) (int, error) {
+	fd, err := m.fds.open(open)
+	if err != nil {
+		return -1, err
 	}
 	kept, err := m.fds.Keep(fd)
 	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
-	err = hostcall.OwnFile(func() error {
-		if n, err := unix.Pwrite(kept, state, 0); err != nil || n != len(state) {
-			return fmt.Errorf("writing the state: %w", errors.Join(err, unix.EIO))
-		}
-		return nil
+	return kept, nil
+}
+
+// statePipe is the read end of a pipe that holds a state, if one can be had of that size.
+func (m *Machine) statePipe(state []byte) (int, error) {
+	var to int
+	from, err := m.keep(func() (int, error) {
+		var ends [2]int
+		err := unix.Pipe2(ends[:], unix.O_CLOEXEC|unix.O_NONBLOCK)
+		to = ends[1]
+		return ends[0], err
 	})
 	if err != nil {
-		unix.Close(kept)
+		return -1, err
 	}
-	return kept, err
+	to, err = m.fds.Relocate(to)
+	defer unix.Close(to)
+	if err != nil {
+		return from, err
+	}
+	if room, _ := unix.FcntlInt(uintptr(to), unix.F_GETPIPE_SZ, 0); room < len(state) {
+		unix.FcntlInt(uintptr(to), unix.F_SETPIPE_SZ, len(state)) // without it the write is short
+	}
+	n, err := unix.Write(to, state)
+	if err == nil && n != len(state) {
+		err = unix.EFBIG
+	}
+	return from, err
 }

@@ -69,6 +69,40 @@ func (t *fdTable) Relocate(fd int) (int, error) {
 	return t.move(fd, unix.F_DUPFD_CLOEXEC, t.Bound())
 }
 
+// Open gets the monitor a descriptor by open, where the payload has used up its own too: what Linux does without a
+// descriptor, execve above all, takes one here.
+func (t *fdTable) Open(open func() (int, error)) (int, error) {
+	fd, err := t.open(open)
+	if err != nil {
+		return -1, err
+	}
+	own, err := t.Relocate(fd)
+	if err != nil {
+		unix.Close(fd)
+		return -1, unix.ENFILE
+	}
+	return own, nil
+}
+
+// open is Open for a descriptor that its caller moves at once.
+func (t *fdTable) open(open func() (int, error)) (int, error) {
+	fd, err := open()
+	if err != unix.EMFILE {
+		return fd, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if prlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(hostcall.FDEnd()), Max: uint64(hostcall.FDEnd())}) != nil {
+		return -1, unix.EMFILE
+	}
+	fd, err = open()
+	if e := t.apply(); e != nil && err == nil {
+		unix.Close(fd)
+		return -1, e
+	}
+	return fd, err
+}
+
 func (t *fdTable) move(fd, how, from int) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

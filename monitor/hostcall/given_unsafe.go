@@ -1,6 +1,7 @@
 package hostcall
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -82,16 +83,17 @@ func StateGiven() (state []byte, ok bool, err error) {
 	}
 	fd := int(given.fd)
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, true, fileError("read", "the state handed over", err)
+	state = make([]byte, 0, 1<<16)
+	for { // a file from its beginning, or a pipe that nobody writes to any more
+		n, err := unix.Read(fd, state[len(state):cap(state)])
+		if err != nil {
+			return nil, true, fileError("read", "the state handed over", err)
+		}
+		if n == 0 {
+			return state, true, nil
+		}
+		state = slices.Grow(state[:len(state)+n], 1)
 	}
-	state = make([]byte, st.Size)
-	n, err := unix.Pread(fd, state, 0)
-	if err == nil && int64(n) != st.Size {
-		err = unix.EIO
-	}
-	return state, true, fileError("read", "the state handed over", err)
 }
 
 // GivenEntry is the environment entry that Exec puts first: stateFD is a file with the state, not close-on-exec.

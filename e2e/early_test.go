@@ -61,3 +61,15 @@ func TestNonBlockingStdin(t *testing.T) {
 		t.Fatal(fmt.Errorf("%w: %q", err, out))
 	}
 }
+
+// TestTimerSlack: the entry lengthens the timer slack for Go's own thread; the payload's is what kmdev was started with.
+func TestTimerSlack(t *testing.T) {
+	const slack = `import ctypes,os,sys;ctypes.CDLL(None).prctl(29,70000,0,0,0);os.execvp(sys.argv[1],sys.argv[1:])`
+	const tell = `import ctypes,threading
+f=lambda:print(ctypes.CDLL(None).prctl(30,0,0,0,0))
+f();t=threading.Thread(target=f);t.start();t.join()`
+	out, err := exec.Command("python3", "-c", slack, kmdev, "run", "/usr/bin/python3", "-c", tell).CombinedOutput()
+	if err != nil || string(out) != "70000\n70000\n" {
+		t.Fatalf("%v: %q", err, out)
+	}
+}

@@ -32,7 +32,15 @@ var (
 	earlyDone    uint32 // all calls have been made, and none has failed
 	earlyThread  int32  // its tid; the kernel writes 0 and wakes when it has ended
 	earlyStack   [64]uint64
+	startSlack   uintptr // this thread's, in ns, to be set back; 0: it was not changed
 )
+
+// Package initialisation runs on the first thread, after sysmon has started.
+func init() {
+	if startSlack != 0 {
+		raw6(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, startSlack, 0, 0, 0, 0)
+	}
+}
 
 // startEarly starts the thread. It keeps BX and R15, needs no g, and the thread has none.
 func startEarly()

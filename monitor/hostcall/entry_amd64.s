@@ -82,6 +82,8 @@ nextDisposition:
 	JEQ  patch
 	CMPQ ·closedStandard(SB), $0
 	JNE  patch
+	CALL ·populateData(SB)
+	CALL ·calmSysmon(SB)
 	CALL ·startEarly(SB)
 
 patch:

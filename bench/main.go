@@ -49,7 +49,11 @@ func (b *bench) all() (err error) {
 		}
 		b.out.Flush()
 	}
-	for _, f := range []func() error{b.startup, b.memory, b.heapMemory} {
+	sections := []func() error{b.startup, b.memory, b.heapMemory, b.processes}
+	if b.only != "" {
+		sections = []func() error{b.processes}
+	}
+	for _, f := range sections {
 		if err := f(); err != nil {
 			return err
 		}

@@ -116,7 +116,7 @@ func watch(t *testing.T, length time.Duration, loads []*soakLoad, client chan er
 			l.sums = append(l.sums, s.sample(l.name, l.cmd.Process.Pid))
 			select {
 			case err := <-l.done:
-				t.Fatalf("%s has ended: %v\n%s", l.name, err, tail(l.out.String()))
+				t.Fatalf("%s has ended: %v\n%s", l.name, err, ends(l.out.String()))
 			default:
 			}
 		}
@@ -151,7 +151,7 @@ func (l *soakLoad) finish(t *testing.T, ctx context.Context) {
 		}
 	}
 	if t.Failed() {
-		t.Logf("%s:\n%s", l.name, tail(l.out.String()))
+		t.Logf("%s:\n%s", l.name, ends(l.out.String()))
 	}
 }
 
@@ -166,4 +166,13 @@ func (l *soakLoad) verdict(t *testing.T) {
 		last = lines[len(lines)-1]
 	}
 	t.Logf("%s: %d processes and %d KiB (PSS) at most; %s", l.name, processes, pss, last)
+}
+
+// ends is a long text's beginning and end: a crash says there what it was, and the payload what became of it.
+func ends(text string) string {
+	const head = 4000
+	if len(text) < 2*head {
+		return text
+	}
+	return text[:head] + "\n…\n" + tail(text[head:])
 }

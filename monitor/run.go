@@ -43,7 +43,10 @@ func (t *Thread) run() {
 		}
 		t.prepare()
 		t.generation = t.m.as.Generation()
-		e := t.v.Enter()
+		e := t.enter()
+		if t.done {
+			return
+		}
 		switch t.arrive(e) {
 		case arrivedHypercall:
 			t.hypercall()
@@ -58,6 +61,14 @@ func (t *Thread) run() {
 			return
 		}
 	}
+}
+
+// enter is KVM_RUN.
+func (t *Thread) enter() unix.Errno {
+	if v := t.m.vfork; v != nil {
+		return t.enterVforked(v)
+	}
+	return t.v.Enter()
 }
 
 // prepare makes the run page say how to go on. Registers in the run page are the payload's own at this point; a vCPU that

@@ -69,7 +69,12 @@ func (t *Thread) hypercall() {
 		}
 		return
 	}
-	ret := t.serve(nr)
+	ret := uint64(0)
+	if v := t.m.vfork; v == nil {
+		ret = t.serve(nr)
+	} else {
+		ret = t.serveVforked(v, nr)
+	}
 	if t.done {
 		return
 	}

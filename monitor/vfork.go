@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"kmdev/monitor/hostcall"
+	"kmdev/monitor/hypercall"
 	"kmdev/monitor/kvm"
 	"kmdev/monitor/signal"
 	"kmdev/monitor/sys"
@@ -112,4 +113,26 @@ func (m *Machine) endVfork(leave func(*hostcall.Vfork)) {
 		t.done = true
 	}
 	leave(m.vfork)
+}
+
+// enterVforked is KVM_RUN in a vfork child, serveVforked a hypercall. A child spends its time in KVM_RUN and in calls that sleep, and
+// can be killed there without harm to its parent. The thread is done if it was: it is the parent then.
+func (t *Thread) enterVforked(v *hostcall.Vfork) unix.Errno {
+	r := v.Run(unix.SYS_IOCTL, uintptr(t.v.FD), kvm.RunRequest, 0)
+	t.done = v.Ended()
+	if int(r) >= 0 {
+		return 0
+	}
+	return unix.Errno(-r)
+}
+
+func (t *Thread) serveVforked(v *hostcall.Vfork, nr uint64) uint64 {
+	// A call with a path may hold descriptors while it sleeps, which the parent must not close.
+	if row := hypercall.Lookup(int(uint32(nr))); row != nil && !row.NamesFile() {
+		t.block.Vforked(v)
+	}
+	r := t.serve(nr)
+	t.block.Vforked(nil)
+	t.done = t.done || v.Ended()
+	return r
 }

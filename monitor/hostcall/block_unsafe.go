@@ -24,10 +24,11 @@ type Block struct {
 	result uint64
 	// blocked is what the payload blocks in this thread: SetBlocked. Signal handlers of other threads read it.
 	blocked uint64
+	vfork   uintptr   // the *Vfork whose child's call this is, 0 if it is none's: Vforked
 	taken   uint32    // the handler took a signal: info
 	closed  uint32    // SIGSEGV and SIGBUS are blocked in this thread: see payloadFault
 	tid     int32     // 0 if the block is free. Signal handlers of other threads read it
-	_       [28]byte  // info has cache lines of its own
+	_       [20]byte  // info has cache lines of its own
 	info    [128]byte // siginfo
 }
 

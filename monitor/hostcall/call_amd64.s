@@ -19,12 +19,24 @@
 // func enter(b *Block)
 TEXT ·enter(SB),NOSPLIT|NOFRAME,$0-8
 	MOVQ b+0(FP), R12
+	MOVQ Block_vfork(R12), R13
+	TESTQ R13, R13
+	JNZ  vforked
+
+call:
 	MOVQ $SYS_rt_sigprocmask, AX
 	MOVQ $SIG_SETMASK, DI
 	LEAQ Block_mask(R12), SI
 	LEAQ Block_old(R12), DX
 	MOVQ $8, R10
 	JMP  ·window(SB)
+
+vforked: // if the child is killed from here on, the parent returns in its place
+	LEAQ Block_result(R12), AX
+	MOVQ AX, Vfork_result(R13)
+	MOVQ BP, Vfork_bp(R13)
+	MOVQ SP, Vfork_sp(R13)
+	JMP  call
 
 // func window()
 TEXT ·window(SB),NOSPLIT|NOFRAME,$0-0
@@ -57,6 +69,14 @@ TEXT ·finish(SB),NOSPLIT|NOFRAME,$0-0
 // func restore()
 TEXT ·restore(SB),NOSPLIT|NOFRAME,$0-0
 	SYSCALL
+	MOVQ Block_vfork(R12), R13
+	TESTQ R13, R13
+	JNZ  alive
+	RET
+
+alive:
+	MOVQ $0, Vfork_sp(R13)
+	MOVQ $0, Vfork_result(R13)
 	RET
 
 // func stubAddresses() (enter, window, issue, finish, restore uintptr)

@@ -1,12 +1,8 @@
 #include "textflag.h"
 #include "go_asm.h"
 
-#define SYS_write      1
-#define SYS_exit_group 231
-#define SYS_getpid     39
-#define SYS_kill       62
-#define SIGABRT        6
-#define SIGKILL        9
+#define SYS_write 1
+#define EINTR     4
 
 // func vforkBegin(v *Vfork) (pid uintptr)
 //
@@ -37,7 +33,11 @@ parent:
 	XCHGQ BP, AX // vet takes a MOVQ for a lost frame pointer
 	MOVQ CX, SP
 	MOVL $1, Vfork_ended(R12)
-	RET // from vforkLeave
+	MOVQ Vfork_result(R12), CX
+	TESTQ CX, CX
+	JZ   2(PC)
+	MOVQ $-EINTR, (CX)
+	RET // from vforkLeave, or from a Block's enter
 
 lost:
 	// The child was killed in the middle of the monitor's own code, with who knows what locked: nothing can go on.
@@ -46,16 +46,7 @@ lost:
 	MOVQ ·vforkLost+0(SB), SI
 	MOVQ ·vforkLost+8(SB), DX
 	SYSCALL
-	MOVQ $SYS_getpid, AX
-	SYSCALL
-	MOVQ AX, DI
-	MOVQ $SIGKILL, SI
-	MOVQ $SYS_kill, AX
-	SYSCALL
-	MOVQ $SYS_exit_group, AX
-	MOVQ $1, DI
-	SYSCALL
-	INT  $3
+	JMP  ·killSelf(SB)
 
 // func vforkLeave(v *Vfork, call *step) (result uintptr)
 //

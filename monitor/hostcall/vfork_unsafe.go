@@ -24,8 +24,9 @@ import (
 // The descriptors are a copy: one that the child opens is not the parent's, and no monitor descriptor may be opened or
 // closed for keeps between Begin and Leave.
 //
-// If the child is killed in the midst (SIGKILL between Begin and Leave) the parent can't go on and is killed too. If the
-// parent is killed, the child goes on as long as it needs no other thread of the runtime's.
+// If the child is killed (SIGKILL) in a call of Run's, or in one of a Block's that it has been given (Block.Vforked), the parent
+// goes on as if that call had ended with EINTR, and Ended tells. Killed in the monitor's own code, the child takes the parent
+// along. If the parent is killed, the child goes on as long as it needs no other thread of the runtime's.
 //
 // Assembly knows the fields by name.
 type Vfork struct {
@@ -34,6 +35,8 @@ type Vfork struct {
 	sp, bp uintptr // where the child is about to leave, else 0
 	ended  uint32
 	open   uint64 // a mask, for Die
+	run    step
+	result uintptr // of a Block's: where EINTR goes
 }
 
 // step is a system call.
@@ -64,6 +67,30 @@ func (v *Vfork) Leave(nr, a0, a1, a2, a3, a4 uintptr) (result uintptr, ended boo
 	runtime.KeepAlive(call)
 	return result, v.ended != 0
 }
+
+// Run is unix.Syscall for a call of the child's that may take long: KVM_RUN.
+//
+//go:uintptrescapes
+//go:nosplit
+func (v *Vfork) Run(nr, a0, a1, a2 uintptr) (result uintptr) {
+	v.run = step{nr, [6]uintptr{a0, a1, a2}}
+	// No stack growth between the two: entersyscall has recorded this frame.
+	entersyscall()
+	result = vforkLeave(v, &v.run)
+	exitsyscall()
+	if v.ended != 0 {
+		return ^uintptr(unix.EINTR) + 1
+	}
+	return result
+}
+
+// Ended tells whether the child is gone and the caller is the parent.
+func (v *Vfork) Ended() bool { return v.ended != 0 }
+
+// Vforked makes the calls of b, the child's, ones in which the child may be killed. nil ends that.
+func (b *Block) Vforked(v *Vfork) { b.vfork = v.self() }
+
+func (v *Vfork) self() uintptr { return uintptr(unsafe.Pointer(v)) }
 
 // Pid is the child's, once it has ended.
 func (v *Vfork) Pid() int { return int(v.pid) }

@@ -1,6 +1,10 @@
 package hypercall
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Serve says what serves a call and how it may sleep.
 type Serve uint32
@@ -43,6 +47,11 @@ func (s Serve) How() Serve { return s & serveMask }
 
 // Sleeping tells whether the call may sleep.
 func (s Serve) Sleeping() bool { return s&Sleeps != 0 }
+
+// NamesFile tells whether an argument is a path.
+func (r *Row) NamesFile() bool {
+	return slices.ContainsFunc(r.Args, func(a Arg) bool { return a.Type.Kind() == Path })
+}
 
 // Errno returns the errno of a refused call.
 func (s Serve) Errno() unix.Errno { return unix.Errno(s >> errnoShift) }

@@ -35,6 +35,9 @@ const (
 	ioSetDeviceAttr     = 0x4018AEE1
 )
 
+// RunRequest is KVM_RUN's request number, for who makes that call himself.
+const RunRequest = ioRun
+
 // Capabilities (api.rst §6, §8), for Check.
 const (
 	CapUserMemory       = 3

@@ -56,7 +56,7 @@ func (x *hostExec) args() (fd, path, argv, env, flags uintptr) {
 // do executes it; it returns -errno or not at all.
 func (x *hostExec) do() uintptr {
 	fd, path, argv, env, flags := x.args()
-	r := hostcall.Raw(unix.SYS_EXECVEAT, fd, path, argv, env, flags, 0)
+	r := hostcall.Execveat(fd, path, argv, env, flags)
 	runtime.KeepAlive(x)
 	return r
 }

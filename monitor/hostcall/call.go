@@ -4,6 +4,8 @@ package hostcall
 
 import (
 	_ "unsafe" // go:linkname
+
+	"golang.org/x/sys/unix"
 )
 
 //go:linkname entersyscall runtime.entersyscall
@@ -11,6 +13,12 @@ func entersyscall()
 
 //go:linkname exitsyscall runtime.exitsyscall
 func exitsyscall()
+
+//go:linkname beforeExec syscall.runtime_BeforeExec
+func beforeExec()
+
+//go:linkname afterExec syscall.runtime_AfterExec
+func afterExec()
 
 //go:noescape
 func enter(b *Block)
@@ -32,6 +40,16 @@ func raw6(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr
 //go:norace
 func Raw(nr, a0, a1, a2, a3, a4, a5 uintptr) uintptr {
 	return raw6(nr, a0, a1, a2, a3, a4, a5)
+}
+
+// Execveat is execveat(2). It returns -errno, or not at all. Meanwhile Go's runtime makes no thread: while a process executes a
+// program, clone(2) with CLONE_FS answers EAGAIN (fs->in_exec, see copy_fs in kernel/fork.c), and the runtime takes that for
+// the end of its days. The pointers must lie outside of Go's stacks and be kept alive by the caller.
+func Execveat(fd, path, argv, env, flags uintptr) uintptr {
+	beforeExec()
+	r := raw6(unix.SYS_EXECVEAT, fd, path, argv, env, flags, 0)
+	afterExec()
+	return r
 }
 
 // Call makes a system call that may sleep, for the payload thread that b belongs to. mask is the set of signals that

@@ -227,3 +227,21 @@ func (t *fdTable) Limit() unix.Rlimit {
 	defer t.mu.Unlock()
 	return t.limit
 }
+
+// leaveFiles closes what would stay open in a descriptor table that other processes go on using (CLONE_FILES): this monitor's
+// VM with its vCPUs, and Go's poller. A process that is killed leaves them there, until the last sharer has ended.
+func (m *Machine) leaveFiles() {
+	if m.given == nil || !m.given.shared {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, v := range m.idle {
+		unix.Close(v.FD)
+	}
+	for _, t := range m.threads {
+		unix.Close(t.v.FD)
+	}
+	unix.Close(m.vm.FD)
+	hostcall.ClosePoller()
+}

@@ -94,7 +94,8 @@ func (t *Thread) fork(c *cloneArgs) uint64 {
 	ch.vdso = m.hostVDSO()
 	child := &hostcall.Child{Clone: call.call(), Binary: m.selfFD,
 		VDSO: [2]uintptr{uintptr(ch.vdso.VvarStart), uintptr(ch.vdso.VdsoStart + ch.vdso.VdsoSize)}}
-	if c.flags&unix.CLONE_FILES == 0 {
+	in.shared = c.flags&unix.CLONE_FILES != 0
+	if !in.shared {
 		child.Close = [][2]uint32{{uint32(m.fds.Bound()), uint32(keptBase() - 1)}}
 	}
 	make := func() (pid uintptr) {

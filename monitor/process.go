@@ -100,6 +100,7 @@ func (m *Machine) exitGroup(t *Thread, status int) {
 	m.reportExit(t, status)
 	m.printStats()
 	m.leaveTree()
+	m.leaveFiles()
 	t.done = true
 	hostcall.Raw(unix.SYS_EXIT_GROUP, uintptr(status>>8&0xff), 0, 0, 0, 0, 0)
 }
@@ -114,6 +115,7 @@ func (m *Machine) die(sig unix.Signal) {
 	m.reportExit(nil, int(sig))
 	m.printStats()
 	m.leaveTree()
+	m.leaveFiles()
 	hostcall.ResetForDeath(int(sig))
 }
 

@@ -39,6 +39,7 @@ type inheritance struct {
 	parentFD    int
 	pidsLimit   uint64 // see Machine.crowded
 	birth       birth  // forked
+	shared      bool   // forked: the descriptor table is the parent's (CLONE_FILES)
 
 	program loader.Handed // executed
 	child   childState    // forked
@@ -93,6 +94,7 @@ func (in *inheritance) write(w *handover.Writer) {
 	w.Int(in.parentFD)
 	w.Uint(in.pidsLimit)
 	in.birth.write(w)
+	w.Bool(in.shared)
 	if in.forked {
 		in.child.write(w)
 	} else {
@@ -135,6 +137,7 @@ func (in *inheritance) read(r *handover.Reader) {
 	in.selfFD, in.statsFD, in.parentFD = r.Int(), r.Int(), r.Int()
 	in.pidsLimit = r.Uint()
 	in.birth.read(r)
+	in.shared = r.Bool()
 	if in.forked {
 		in.child.read(r)
 	} else {

@@ -136,6 +136,14 @@ func addressOf(addr uintptr) unsafe.Pointer { return *(*unsafe.Pointer)(unsafe.P
 // oldPoller are the descriptors that movePoller has replaced.
 var oldPoller [2]int
 
+// ClosePoller closes the runtime's poller, in a process that is about to end.
+func ClosePoller() {
+	if pollerVars[0] != 0 {
+		unix.Close(int(*(*int32)(addressOf(pollerVars[0]))))
+		unix.Close(int(*(*uintptr)(addressOf(pollerVars[1]))))
+	}
+}
+
 // closePoller frees the numbers that the payload is to have.
 func closePoller() {
 	for _, fd := range oldPoller {

@@ -3,6 +3,7 @@ package monitor
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -121,8 +122,8 @@ func (t *Thread) watchedFork(in *inheritance, child *hostcall.Child, fork func()
 		return ^uintptr(unix.EAGAIN) + 1
 	}
 	in.birth.up = theirs
-	if err := keep(unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 0)); err >= 0 {
-		in.birth.stderr = err
+	if old := keep(unix.FcntlInt(2, unix.F_DUPFD_CLOEXEC, 0)); old >= 0 && !in.shared {
+		in.birth.stderr = old
 		if null := keep(unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)); null >= 0 {
 			child.First = append(child.First, [4]uintptr{unix.SYS_DUP3, uintptr(null), 2, 0})
 		}
@@ -131,13 +132,8 @@ func (t *Thread) watchedFork(in *inheritance, child *hostcall.Child, fork func()
 	if int(pid) <= 0 {
 		return pid
 	}
-	unix.Close(theirs)
-	kept = kept[:0]
-	for _, fd := range []int{ours, in.birth.stderr} {
-		if fd >= 0 {
-			kept = append(kept, fd)
-		}
-	}
+	unix.Close(theirs) // so that the child's end is the end of the pipe
+	kept = slices.DeleteFunc(kept, func(fd int) bool { return fd == theirs })
 	var b [1]byte
 	if n, err := unix.Read(ours, b[:]); err == nil && n == 1 {
 		return pid

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -102,8 +103,10 @@ var buildKmdev = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-// TestMain removes what buildKmdev made.
+// TestMain removes what buildKmdev made. Payloads must not inherit that SIGHUP is ignored, as by nohup: a signal that is caught is
+// at its default in a program executed.
 func TestMain(m *testing.M) {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 	code := m.Run()
 	if path, err := buildKmdev(); err == nil && os.Getenv("KMDEV_BIN") == "" {
 		os.RemoveAll(filepath.Dir(path))
